@@ -6,7 +6,6 @@ line.
 
 import json
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import matplotlib
@@ -110,11 +109,10 @@ def plot_training(entries: Sequence[Entry]) -> Figure:
     """Draw bits per sample of the validation against the seconds of training, of one budget."""
     figure, axes = _make_figure("Training", "seconds of training")
     for n, entry in enumerate(entries):
-        records = read_records(entry.run)
-        seconds = accumulate(r["samples"] / r["samples_per_second"] for r in records)
+        seconds = json.loads(entry.training_file.read_text(encoding="utf-8"))["seconds_by_step"]
         points = [
-            (second, record["bits_per_sample"])
-            for second, record in zip(seconds, records, strict=True)
+            (seconds[str(record["step"])], record["bits_per_sample"])
+            for record in read_records(entry.run)
             if "bits_per_sample" in record
         ]
         if points:

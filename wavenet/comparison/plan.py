@@ -20,7 +20,8 @@ class Budget:
     Attributes:
         name: of its folder.
         parameters: of the model.
-        seconds: of the training on one thread, without the search of the learning rate.
+        seconds: of processor time for the training on one thread, without the validations and the
+            search of the learning rate.
     """
 
     name: str

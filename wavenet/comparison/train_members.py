@@ -6,7 +6,8 @@ schedule, and number of tried learning rates; they differ in the model and in th
 that fits into the time. Called by the command line.
 
 The number of steps follows from the speed at the start, so that the learning rate can fall to the
-end of its schedule, and a run that is resumed is equal to one that was not interrupted.
+end of its schedule, and a run that is resumed is equal to one that was not interrupted. Time is
+processor time of one thread, with the validations.
 """
 
 import json
@@ -86,9 +87,11 @@ def train_entry(
         search = _search(entry, source, model, report, should_stop)
     plan = (search["steps"], search["learning_rate"], VALIDATIONS)
     task = _make_task(entry, source, model, *plan)
+    clock = _ProcessorClock(entry.folder / "seconds.json")
 
     def report_validation(record: dict[str, Any]) -> None:
         if "bits_per_sample" in record:
+            clock.save(record["step"])
             report(
                 f"{entry.title}: step {record['step']:,} of {search['steps']:,}, "
                 f"{record['bits_per_sample']:.3f} bits per sample on the validation recordings"
@@ -99,18 +102,39 @@ def train_entry(
     if state.step < search["steps"]:
         raise Stopped
     records = read_records(entry.run)
-    seconds = sum(r["samples"] / r["samples_per_second"] for r in records)
+    seconds = clock.seconds[state.step]
     parameters = count_parameters(model, recipe.codec, recipe.audio.sample_rate)
     result = {
         "parameters": parameters,
         "steps": state.step,
         "samples": sum(record["samples"] for record in records),
-        "seconds": round(seconds, 1),
+        "seconds": seconds,
+        "seconds_by_step": clock.seconds,
         "learning_rate": search["learning_rate"],
         "validation_bits": state.best_bits,
     }
     write_json(entry.training_file, result)
     report(f"{entry.title}: finished, {parameters:,} parameters, {seconds:.0f} s")
+
+
+class _ProcessorClock:
+    """Processor time of a training, in a file so that an interrupted one continues to count.
+
+    Other programs on the machine change it little, unlike the time of a clock. The time between
+    the last saved step and an interruption is not counted, because a resumed run repeats it.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._start = path, time.process_time()
+        saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.seconds: dict[int, float] = {int(step): seconds for step, seconds in saved.items()}
+        self._before = max(self.seconds.values(), default=0.0)
+
+    def save(self, step: int) -> None:
+        """Save the seconds up to this step."""
+        elapsed = time.process_time() - self._start
+        self.seconds[step] = round(self._before + elapsed, 2)
+        write_json(self._path, {str(n): seconds for n, seconds in self.seconds.items()})
 
 
 def _search(
@@ -183,18 +207,18 @@ def _try_rate(
 
 
 def measure_speed(entry: Entry, source: Source, model: ModelConfig) -> float:
-    """Return steps per second, after two steps that are not measured."""
+    """Return steps per second of processor time, after two steps that are not measured."""
     task = _make_task(entry, source, model, MIN_STEPS, FIRST_RATES[0])
     state = make_state(task)
     batches = task.batches(state.model, 0, CPU, SINGLE_RANK)
     for batch in islice(batches, 2):
         loop.train_step(task, state, batch)
-    start, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - start < SPEED_SECONDS:
+    start, steps = time.process_time(), 0
+    while steps < 2 or time.process_time() - start < SPEED_SECONDS:
         loop.train_step(task, state, next(batches))
         steps += 1
     batches.close()
-    return steps / (time.perf_counter() - start)
+    return steps / (time.process_time() - start)
 
 
 def _make_task(

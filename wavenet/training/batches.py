@@ -6,7 +6,7 @@ whole batch by the lengths of the clips, and reads the waveforms of its own clip
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
@@ -37,6 +37,8 @@ class Batch:
         conditions: per clip, condition values by name, dropped conditions left out.
         total_samples, frame_features, first_frame: per clip, as in `TrainingClip`.
         input_codes: (B, T) int64, the input of the model instead of the codes; None: the codes.
+        own_draws: (B, T) float32, for scheduled sampling: the uniform that draws the model's own
+            code, which replaces the input code; -1 keeps the input code. None: keep all.
     """
 
     codes: Tensor
@@ -47,6 +49,7 @@ class Batch:
     frame_features: list[Tensor] = field(default_factory=list)
     first_frame: list[int] = field(default_factory=list)
     input_codes: Tensor | None = None
+    own_draws: Tensor | None = None
 
 
 BatchT = TypeVar("BatchT")
@@ -77,6 +80,7 @@ def training_batches(
     parts: int = 1,
     own_parts: Sequence[int] = (0,),
     input_noise: float = 0.0,
+    own_share: Callable[[int], float] | None = None,
 ) -> Iterator[MicroBatches[Batch]]:
     """Yield the micro-batches of each step, without end, beginning with `first_step`.
 
@@ -90,6 +94,8 @@ def training_batches(
         parts: number of parts of a step's batch; it does not change which clips the batch has.
         own_parts: indices of the parts that this process computes.
         input_noise: as in `draw_code_noise`; 0: none.
+        own_share: for scheduled sampling, from the index of a step to the share of input codes
+            that the model draws itself.
     Raises:
         DataError: there are no clips.
     """
@@ -107,6 +113,9 @@ def training_batches(
                 # drawn last: a run without noise draws the same gains and dropped conditions
                 noised = chosen if input_noise else []
                 noises = [draw_code_noise(clip.samples, input_noise, rng) for clip in noised]
+                draws = []
+                if own_share is not None:
+                    draws = [draw_own_samples(c.samples, own_share(step), rng) for c in chosen]
                 partition = partition_clips([clip.samples for clip in chosen], parts)
                 batches = [
                     collate(
@@ -116,6 +125,7 @@ def training_batches(
                         [float(gains[i]) for i in rows],
                         [dropped[i] for i in rows],
                         [noises[i] for i in rows if noises],
+                        [draws[i] for i in rows if draws],
                     )
                     for rows in (partition[n] for n in own_parts)
                     if rows
@@ -193,6 +203,22 @@ def draw_code_noise(samples: int, max_deviation: float, rng: np.random.Generator
     return torch.from_numpy(np.rint(deviation * rng.standard_normal(samples)).astype(np.int64))
 
 
+def draw_own_samples(samples: int, share: float, rng: np.random.Generator) -> Tensor:
+    """Draw which input codes of a clip are the model's own samples.
+
+    Args:
+        share: expected fraction of these codes.
+    Returns:
+        (samples,) float32: a uniform in [0, 1) for such a code, -1 for all others.
+    Source: Bengio et al. 2015, "Scheduled Sampling for Sequence Prediction with Recurrent Neural
+        Networks".
+    """
+    is_own = rng.random(samples) < share
+    # the largest uniform is below 1 in float32, too
+    uniforms = rng.random(samples, dtype=np.float32)
+    return torch.from_numpy(np.where(is_own, uniforms, np.float32(-1)))
+
+
 def collate(
     clips: Sequence[TrainingClip],
     codec: Codec,
@@ -200,6 +226,7 @@ def collate(
     gains: Sequence[float],
     dropped: Sequence[Collection[str]] = (),
     noises: Sequence[Tensor] = (),
+    draws: Sequence[Tensor] = (),
 ) -> Batch:
     """Pad clips to one length, a multiple of the condition hop, and encode them.
 
@@ -211,6 +238,7 @@ def collate(
         gains: factor per clip; lowered if the clip would exceed full scale.
         dropped: per clip, the names of conditions that are dropped.
         noises: per clip, noise (samples,) that is added to its input codes.
+        draws: per clip, from `draw_own_samples`; not used in its context.
     """
     hop = model.condition_hop
     longest = -(-max(clip.samples for clip in clips) // hop) * hop
@@ -234,7 +262,16 @@ def collate(
         frame_features,
         [clip.first_frame for clip in clips],
         add_code_noise(codes, noises, codec.n_classes) if noises else None,
+        pad_draws(draws, mask) if draws else None,
     )
+
+
+def pad_draws(draws: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Return draws (B, T) of clips side by side; -1 where a sample is no target."""
+    padded = torch.full(mask.shape, -1.0)
+    for row, own in zip(padded, draws, strict=True):
+        row[: len(own)] = own
+    return padded.masked_fill(~mask, -1.0)
 
 
 def limit_gain(clip: TrainingClip, gain: float) -> float:

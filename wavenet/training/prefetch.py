@@ -32,6 +32,7 @@ class EncodedBatch:
         conditioning: of the batch.
         targets: number of targets of this batch.
         input_codes: (B, T) int64, the input of the model instead of the codes; None: the codes.
+        own_draws: (B, T), as in `Batch`.
     """
 
     codes: Tensor
@@ -40,6 +41,7 @@ class EncodedBatch:
     conditioning: Conditioning
     targets: int
     input_codes: Tensor | None = None
+    own_draws: Tensor | None = None
 
     def to(self, device: torch.device) -> "EncodedBatch":
         """Copy to a device; from pinned memory, without waiting."""
@@ -60,6 +62,7 @@ class EncodedBatch:
             mask=change(self.mask),
             conditioning=self.conditioning.map_tensors(change),
             input_codes=None if self.input_codes is None else change(self.input_codes),
+            own_draws=None if self.own_draws is None else change(self.own_draws),
         )
 
 
@@ -82,7 +85,13 @@ def encode_batch(batch: Batch, model: AutoregressiveModel[Any]) -> EncodedBatch:
     )
     targets = int(batch.mask.sum())
     return EncodedBatch(
-        batch.codes, batch.mask, batch.start, conditioning, targets, batch.input_codes
+        batch.codes,
+        batch.mask,
+        batch.start,
+        conditioning,
+        targets,
+        batch.input_codes,
+        batch.own_draws,
     )
 
 

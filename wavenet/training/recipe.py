@@ -92,6 +92,8 @@ class TrainConfig(StrictConfig):
         gain_db: each clip gets a random gain from -gain_db to gain_db.
         input_noise: largest standard deviation, in codes, of the noise on input codes, so that the
             model tolerates its own errors.
+        scheduled_sampling: share of input codes that the model draws itself in the last step; it
+            grows linearly from 0 (see `scheduled_sampling`).
         precision: of matrix products; auto: bf16 on a GPU, and on a CPU with bf16 arithmetic.
         seed: of the first weights, the order of the clips, and all noise.
         validate_every, save_every: steps between two validations, and between two snapshots.
@@ -112,6 +114,7 @@ class TrainConfig(StrictConfig):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     gain_db: float = Field(default=0.0, ge=0, le=24)
     input_noise: float = Field(default=0.0, ge=0, le=10_000)
+    scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     seed: int = Field(default=0, ge=0, le=(1 << 63) - 1)
     validate_every: int = Field(default=500, ge=1)

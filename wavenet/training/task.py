@@ -7,8 +7,9 @@ codes. Created by the command line. Called by `loop` and `state`.
 
 import hashlib
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -27,6 +28,7 @@ from wavenet.training.model_card import write_card
 from wavenet.training.prefetch import EncodedBatch, encode_batch, prefetch_batches
 from wavenet.training.recipe import TrainConfig
 from wavenet.training.run_identity import RunIdentity
+from wavenet.training.scheduled_sampling import own_share, replace_by_own_samples
 from wavenet.training.segmentation import TrainingClip
 from wavenet.training.truncated_loss import truncated_nll
 
@@ -174,8 +176,14 @@ class CodeLikelihoodTask:
             parts=parts,
             own_parts=range(ranks.rank, parts, ranks.world_size),
             input_noise=self.settings.input_noise,
+            own_share=self._own_share(),
         )
         return prefetch_batches(steps, model, device)
+
+    def _own_share(self) -> Callable[[int], float] | None:
+        """Return the share of own samples by step; None without scheduled sampling."""
+        largest, steps = self.settings.scheduled_sampling, self.settings.steps
+        return partial(own_share, steps=steps, largest=largest) if largest else None
 
     def loss(self, model: AutoregressiveModel[Any], batch: EncodedBatch) -> Tensor:
         """Compute the negative log-likelihood of a batch, averaged over its targets, in nats."""
@@ -230,6 +238,8 @@ def mean_nll(
         truncation: as in `TrainConfig`.
     """
     input_codes = batch.codes if batch.input_codes is None else batch.input_codes
+    if batch.own_draws is not None:
+        input_codes = replace_by_own_samples(model, batch, input_codes)
     if truncation is not None:
         total = truncated_nll(model, batch, input_codes, truncation)
     elif batch.codes.device.type == "cpu" and cpu_loss.supports(model):
