@@ -15,7 +15,7 @@ from wavenet.comparison.comparison_table import (
     plot_training,
     read_rows,
 )
-from wavenet.comparison.measure_members import make_evaluator, measure_entry
+from wavenet.comparison.measure_members import PASTS, make_evaluator, measure_entry
 from wavenet.comparison.train_members import train_entry
 
 from .conftest import TINY
@@ -27,6 +27,7 @@ def measured(entry, source, monkeypatch):
     monkeypatch.setattr(train_members, "measure_speed", lambda *arguments: 100.0)
     monkeypatch.setattr(measure_members, "CLIPS", 4)
     monkeypatch.setattr(measure_members, "SPEED_SECONDS", 0.01)
+    monkeypatch.setattr(measure_members, "COST_SECONDS", 0.001)
     monkeypatch.setattr("wavenet.evaluation.classifiers.CNN_STEPS", 5)
     train_entry(entry, source)
     measure_entry(entry, source, make_evaluator(source))
@@ -39,6 +40,8 @@ def test_measures_are_complete(measured):
     assert row["perplexity"] == pytest.approx(2 ** row["bits_per_sample"])
     speeds = row["samples_per_second"]
     assert all(speeds[name] > 0 for name in ("naive", "cached"))
+    assert [cost["past"] for cost in row["cost_by_past"]] == list(PASTS)
+    assert all(cost["naive"] > 0 and cost["cached"] > 0 for cost in row["cost_by_past"])
     assert row["clips"]["count"] == 4
     assert 0 <= row["clips"]["accuracy"]["note"]["fraction"] <= 1
     files = sorted(measured.clips.glob("*.wav"))

@@ -8,18 +8,24 @@ the folder of the entry. Called by the command line.
     speed       samples/s of one clip on one thread: naive (the forward pass over all context for
                 every sample), cached (with the memory of the model, in Python), and the fastest
                 engine
+    cost        seconds per sample after a past of some lengths, naive and cached
     labels      fraction of generated clips whose label a classifier recognises; the classifier is
                 trained on real recordings
 """
 
 import json
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from audio_utils import io
 from wavenet import checkpoint as checkpoints
 from wavenet.bench.configurations import BenchmarkModel
+from wavenet.bench.machine import torch_threads
 from wavenet.bench.measurement import BenchmarkCase, measure_case
 from wavenet.checkpoint import Checkpoint
 from wavenet.comparison.plan import Entry
@@ -35,6 +41,7 @@ from wavenet.evaluation.labelled_clips import (
     to_labelled_clips,
 )
 from wavenet.generation.request import GenerationRequest
+from wavenet.model.frame_features import example_conditions
 from wavenet.sampling import SamplingConfig
 
 CLIPS = 60  # generated per member
@@ -42,6 +49,8 @@ CLASSIFIER = "cnn"
 SPEED_SECONDS = 0.3  # of a run
 SPEED_RUNS = 3
 SAVED_CLIPS = 6
+PASTS = (64, 256, 1024, 4096)  # samples before those whose cost is measured
+COST_SECONDS = 0.2  # of one measurement
 
 
 def make_evaluator(source: Source) -> ClipEvaluator | None:
@@ -84,6 +93,7 @@ def measure_entry(entry: Entry, source: Source, evaluator: ClipEvaluator | None)
         "interval": row["interval"],
         "perplexity": 2**bits,
         "samples_per_second": measure_speeds(loaded),
+        "cost_by_past": [measure_cost(loaded, past) for past in PASTS],
         "clips": _generate(entry, loaded, source, evaluator),
     }
     write_json(entry.measures_file, measures)
@@ -100,6 +110,30 @@ def measure_speeds(loaded: Checkpoint) -> dict[str, Any]:
         case = BenchmarkCase(engine, loaded.config.name, 1, "fp32", 1)
         speeds[name] = round(measure_case(case, model, SPEED_RUNS, SPEED_SECONDS)[0], 1)
     return {**speeds, "engine": fastest}
+
+
+def measure_cost(loaded: Checkpoint, past: int) -> dict[str, float]:
+    """Return the seconds per sample after a past of `past` samples, naive and cached."""
+    model = loaded.model
+    labels, frame = example_conditions(model.config)
+    conditioning = model.conditioning([labels], [2 * past], [frame])
+    prompt = torch.full((past,), model.start_code)
+    costs: dict[str, float] = {"past": past}
+    for name, engine_name in (("naive", "reference"), ("cached", "cached")):
+        engine = make_engine(engine_name, model)
+        state = engine.start(conditioning)
+        engine.prefill(state, [prompt])
+        durations: list[float] = []
+        with torch_threads(1):
+            while len(durations) < 2 or sum(durations[1:]) < COST_SECONDS:
+                # the past grows by one sample at a time; a copy would keep it exact, but is slow
+                start = time.perf_counter()
+                engine.run(state, 1, SamplingConfig(), torch.full((1, 1), 0.5))
+                durations.append(time.perf_counter() - start)
+                if len(durations) > past // 8:
+                    break
+        costs[name] = statistics.median(durations[1:])
+    return costs
 
 
 def _generate(
