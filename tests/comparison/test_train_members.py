@@ -9,7 +9,7 @@ from tests.comparison.conftest import BUDGET, TINY
 from wavenet import checkpoint
 from wavenet.comparison import train_members
 from wavenet.comparison.plan import Entry
-from wavenet.comparison.train_members import Stopped, next_rates, read_records, train_entry
+from wavenet.comparison.train_members import TrainingStopped, next_rates, read_records, train_entry
 from wavenet.errors import TrainingError
 from wavenet.training import loop
 
@@ -55,7 +55,7 @@ def test_a_finished_member_is_not_trained_again(entry, source, monkeypatch):
 
 @pytest.mark.parametrize("stop_after", [5, 45])
 def test_a_stopped_member_continues(tmp_path, source, monkeypatch, stop_after):
-    """Stopped in the search and in the run; the result is that of an uninterrupted training."""
+    """TrainingStopped in the search and in the run; the result is that of an uninterrupted training."""
     fix_speed(monkeypatch)
     whole = Entry(tmp_path / "whole", BUDGET, TINY)
     train_entry(whole, source)
@@ -67,7 +67,7 @@ def test_a_stopped_member_continues(tmp_path, source, monkeypatch, stop_after):
         steps += 1
         return steps == stop_after
 
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingStopped):
         train_entry(entry, source, should_stop=should_stop)
     assert not entry.training_file.exists()
     train_entry(entry, source)

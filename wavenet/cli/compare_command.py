@@ -70,7 +70,7 @@ def train(
     the same command continues. To use two cores, start the command twice: a process trains the
     members that no other process trains.
     """
-    from wavenet.comparison.train_members import Stopped, train_entry
+    from wavenet.comparison.train_members import TrainingStopped, train_entry
     from wavenet.folder_lock import lock_folder
 
     entries = _plan(out, member, budget, parameters, seconds)
@@ -88,7 +88,7 @@ def train(
                     train_entry(entry, source, print_message, should_stop)
             except FolderInUse:
                 print_message(f"{entry.title}: left to another process")
-            except Stopped:
+            except TrainingStopped:
                 print_message(f"stopped in {entry.title}; the same command continues")
                 raise typer.Exit(130) from None
     print_line(out)

@@ -54,7 +54,7 @@ Report = Callable[[str], None]
 ShouldStop = Callable[[], bool]
 
 
-class Stopped(Exception):
+class TrainingStopped(Exception):
     """The user stopped the training; it can be resumed."""
 
 
@@ -72,7 +72,7 @@ def train_entry(
         report: receives a line for each finished part.
         should_stop: called after every step.
     Raises:
-        Stopped: `should_stop` returned true.
+        TrainingStopped: `should_stop` returned true.
         TrainingError: the loss is not finite at the chosen learning rate.
     """
     if entry.training_file.exists():
@@ -100,7 +100,7 @@ def train_entry(
     resume = has_snapshot(entry.run)
     state = loop.train(task, entry.run, resume, report_validation, should_stop, CPU)
     if state.step < search["steps"]:
-        raise Stopped
+        raise TrainingStopped
     records = read_records(entry.run)
     seconds = clock.seconds[state.step]
     parameters = count_parameters(model, recipe.codec, recipe.audio.sample_rate)
@@ -202,7 +202,7 @@ def _try_rate(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if state.step < steps:
-        raise Stopped
+        raise TrainingStopped
     return state.best_bits
 
 
