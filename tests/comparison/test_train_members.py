@@ -55,7 +55,7 @@ def test_a_finished_member_is_not_trained_again(entry, source, monkeypatch):
 
 @pytest.mark.parametrize("stop_after", [5, 45])
 def test_a_stopped_member_continues(tmp_path, source, monkeypatch, stop_after):
-    """TrainingStopped in the search and in the run; the result is that of an uninterrupted training."""
+    """Stopped in the search or in the run; the result is that of an uninterrupted training."""
     fix_speed(monkeypatch)
     whole = Entry(tmp_path / "whole", BUDGET, TINY)
     train_entry(whole, source)
