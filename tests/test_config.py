@@ -109,7 +109,7 @@ def test_a_wrong_value_is_reported_in_the_words_of_this_project(kind, values, ex
 
 
 @pytest.mark.parametrize("kind", [CheckpointConfig, RecipeConfig])
-@pytest.mark.parametrize("name", ["transformer", "WaveNet", "", None, 5, ["wavenet"]])
+@pytest.mark.parametrize("name", ["unheard-of", "WaveNet", "", None, 5, ["wavenet"]])
 def test_an_unknown_architecture_is_refused_with_the_known_names(kind, name):
     values = {**CHECKPOINT, "model": {**MODEL, "architecture": name}}
     if kind is RecipeConfig:

@@ -13,7 +13,7 @@ def arguments(tmp_path):
     write_tones(tmp_path / "tones")
     recipe = tmp_path / "tones.toml"
     recipe.write_text(RECIPE)
-    own = ("--parameters", "4000", "--seconds", "0.1", "--member", "wavenet")
+    own = ("--parameters", "4000", "--training-seconds", "0.1", "--member", "wavenet")
     return (tmp_path / "tones", "--recipe", recipe, *own, "--out", tmp_path / "out")
 
 

@@ -35,7 +35,9 @@ ParametersOption = Annotated[
 ]
 SecondsOption = Annotated[
     float | None,
-    typer.Option(min=0.1, max=1e6, help="Seconds of training of a budget of your own."),
+    typer.Option(
+        "--training-seconds", min=0.1, max=1e6, help="Seconds of training of a budget of your own."
+    ),
 ]
 FolderOption = Annotated[
     Path, typer.Option("--out", "-o", help="Folder of the comparison, for all its parts.")

@@ -50,7 +50,7 @@ def find_budgets(
     if parameters is not None or seconds is not None:
         if names or parameters is None or seconds is None:
             raise ConfigError(
-                "--parameters and --seconds together are a budget of their own; give both, and no "
+                "--parameters and --training-seconds together are a budget of their own; give both, and no "
                 "--budget"
             )
         return [Budget("own", parameters, seconds)]
