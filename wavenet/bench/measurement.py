@@ -205,7 +205,8 @@ def measure_case(
     state = engine.start(conditioning)
     if case.engine == "reference":
         # It computes one receptive field per sample, but less near the start of a clip.
-        length = model.receptive_field or model.sample_rate
+        field = model.receptive_field
+        length = model.sample_rate if field is None else max(1, field)
         prompt = torch.full((length,), model.start_code)
         engine.prefill(state, [prompt] * case.streams)
     if isinstance(state.memory, RingMemory):

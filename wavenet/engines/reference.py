@@ -82,7 +82,8 @@ class ReferenceEngine(BaseEngine):
         """Compute the forward pass over the receptive field of the next sample."""
         params = []
         for row, history in enumerate(_history(state).codes):
-            window = history[-(self.model.receptive_field or history.numel() or 1) :]
+            field = self.model.receptive_field
+            window = history[-max(1, history.numel() if field is None else field) :]
             start = state.position[row : row + 1] - window.numel()
             # The model predicts each code from those before it, so the appended code has no effect:
             # it is only a place for the prediction.
