@@ -1,8 +1,8 @@
 """The Griffin-Lim baseline vocoder: a waveform from a mel spectrogram, without training.
 
-Input: a recording, of which only the mel spectrogram and the length are used. Output: a waveform
-with nearly the same mel spectrogram. Called by the evaluation of vocoders, which compares a trained
-vocoder with it.
+Input: a recording, of which only the mel spectrogram and the length are used, or a mel spectrogram.
+Output: a waveform with nearly the same mel spectrogram. Called by the evaluation of vocoders, which
+compares a trained vocoder with it, and by `sound_images`.
 """
 
 import torch
@@ -33,20 +33,36 @@ def griffin_lim(
         AudioError: an invalid waveform or setting, or different sample rates.
     Source: Griffin and Lim 1984; Perraudin et al. 2013 (momentum 0.99); librosa.griffinlim.
     """
-    # Imported here because it is slow, and only the baseline needs it.
-    import librosa
-
     _check(waveform, sample_rate, config, iterations)
     samples = len(waveform)
     signal = waveform.detach().to("cpu", torch.float32)
     # A clip shorter than one transform is padded with silence.
     signal = torch.nn.functional.pad(signal, (0, max(0, config.n_fft - samples)))
     mel = mel_spectrogram(signal, config)
+    return griffin_lim_mel(mel, len(signal), config, iterations)[:samples]
+
+
+def griffin_lim_mel(
+    mel: Tensor, samples: int, config: FeatureConfig, iterations: int = 60
+) -> Tensor:
+    """Estimate a waveform from a mel spectrogram, as `griffin_lim` does.
+
+    Args:
+        mel: (n_mels, 1 + samples // hop_length) float32, energies, 0 or more.
+        samples: of the result, at least n_fft.
+        config: of the spectrogram, as for `griffin_lim`.
+        iterations: of Griffin-Lim, 1 or more.
+    Returns:
+        (samples,) float32 on the CPU, deterministic; zeros if the spectrogram is zero.
+    """
+    # Imported here because it is slow, and only the baseline needs it.
+    import librosa
+
     if not mel.any():
         return torch.zeros(samples)
     magnitude = librosa.feature.inverse.mel_to_stft(
         mel.numpy(),
-        sr=sample_rate,
+        sr=config.sample_rate,
         n_fft=config.n_fft,
         power=2.0,
         fmin=config.f_min,
@@ -62,14 +78,14 @@ def griffin_lim(
         n_fft=config.n_fft,
         window="hann",
         center=True,
-        length=len(signal),
+        length=samples,
         pad_mode="constant",
         momentum=0.99,
         random_state=0,
     )
     result = torch.from_numpy(estimate)
     energy = mel_spectrogram(result, config).sum()
-    return (result * (mel.sum() / energy).sqrt())[:samples]
+    return result * (mel.sum() / energy).sqrt()
 
 
 def _check(waveform: Tensor, sample_rate: int, config: FeatureConfig, iterations: int) -> None:

@@ -110,10 +110,33 @@ def plot_mel(waveform: Tensor, sample_rate: int, config: FeatureConfig | None = 
     values = _relative_to_maximum(log_mel(samples, config))
     figure, axes = _make_figure("Mel spectrogram", "mel frequency (Hz)", len(samples) / sample_rate)
     image = _draw_frames(axes, values, config, (-0.5, config.n_mels - 0.5), "magma")
-    rows = {hz: mel_row(hz, config) for hz in _MEL_TICKS_HZ}
-    visible = {hz: row for hz, row in rows.items() if -0.5 <= row <= config.n_mels - 0.5}
-    axes.set_yticks(list(visible.values()), [str(hz) for hz in visible])
+    _add_frequency_ticks(axes, config)
     _add_level_colourbar(figure, image)
+    return figure
+
+
+def plot_sound_image(levels: Tensor, seconds: float, config: FeatureConfig) -> Figure:
+    """Draw the levels of an image of sound, with ticks in Hz at the centres of the bands.
+
+    Args:
+        levels: (bands, frames), 0 to 15, the lowest band first.
+        seconds: duration of the image.
+        config: of its mel spectrogram.
+    Returns:
+        A figure of 9 x 2.6 inches.
+    """
+    figure, axes = _make_figure("Image of sound", "mel frequency (Hz)", seconds)
+    image = axes.imshow(
+        levels.numpy(),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(0, seconds, -0.5, len(levels) - 0.5),
+        cmap="magma",
+    )
+    _add_frequency_ticks(axes, config)
+    image.set_clim(0, 15)
+    figure.colorbar(image, cax=figure.add_axes(_COLOURBAR_BOX), label="level")
     return figure
 
 
@@ -273,6 +296,12 @@ def _draw_frames(
         extent=(left, right, *rows),
         cmap=colours,
     )
+
+
+def _add_frequency_ticks(axes: Axes, config: FeatureConfig) -> None:
+    rows = {hz: mel_row(hz, config) for hz in _MEL_TICKS_HZ}
+    visible = {hz: row for hz, row in rows.items() if -0.5 <= row <= config.n_mels - 0.5}
+    axes.set_yticks(list(visible.values()), [str(hz) for hz in visible])
 
 
 def _relative_to_maximum(decibels: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from audio_utils import plots
 from audio_utils.errors import AudioError
-from audio_utils.features import FeatureConfig, hz_to_mel
+from audio_utils.features import FeatureConfig, hz_to_mel, mel_row
+from audio_utils.sound_images import ImageSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
@@ -203,3 +204,15 @@ def test_a_figure_that_cannot_be_saved_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(AudioError, match="disk is full"):
         plots.save_figure(figure, tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_of_sound_shows_its_levels():
+    settings = ImageSettings()
+    levels = torch.arange(32 * 24).reshape(32, 24) % 16
+    figure = plots.plot_sound_image(levels, settings.seconds, settings.features)
+    image = image_of(figure)
+    assert np.array_equal(image.get_array(), levels)
+    assert image.get_extent()[:2] == [0, 0.72] and image.get_clim() == (0, 15)
+    ticks = dict(zip(figure.axes[0].get_yticks(), figure.axes[0].get_yticklabels(), strict=True))
+    row = min(ticks, key=lambda y: abs(y - mel_row(1000, settings.features)))
+    assert ticks[row].get_text() == "1000" and row == mel_row(1000, settings.features)
