@@ -349,6 +349,16 @@ def test_any_content_of_a_codec_is_accepted_or_refused_in_one_line(codec):
             "model",
             "only one position condition",
         ),
+        (
+            {"model": {**MODEL, "conditions": [{"kind": "raster"}] * 2, "condition_hop": 1}},
+            "model",
+            "only one raster condition",
+        ),
+        (
+            {"model": {**MODEL, "conditions": [{"kind": "raster"}], "condition_hop": 2}},
+            "model",
+            "a raster condition needs condition_hop = 1",
+        ),
         ({"model": {**MODEL, "conditions": [{**DIGIT, "values": []}]}}, "the content", "no values"),
         (
             {"model": {**MODEL, "conditions": [{"kind": "smell"}]}},

@@ -5,7 +5,8 @@ import torch
 
 from tests.conftest import make_condition_values, make_frame_features, tiny_config, tiny_model
 from wavenet.errors import ConditionError
-from wavenet.model.conditioning import Conditioning, max_context
+from wavenet.model.conditioning import Conditioning, ConditionNetwork, max_context
+from wavenet.model.conditions import PositionCondition, RasterCondition
 
 SAMPLES = 200
 
@@ -150,3 +151,35 @@ def test_clips_of_two_batches_join(model):
     for row, alone in enumerate(parts):
         assert torch.equal(biases(joined)[row], biases(alone)[0])
     assert not torch.equal(*biases(joined))  # negative control
+
+
+def test_a_raster_has_one_input_for_the_row_and_one_for_the_column():
+    conditions = (PositionCondition(harmonics=0), RasterCondition(height=3, width=4))
+    config = tiny_config(conditions="none", hop=1).model_copy(update={"conditions": conditions})
+    network = ConditionNetwork(config, 8000)
+    seen = []
+    network.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    samples = torch.arange(14)[None]
+    network(
+        torch.zeros(1, 0),
+        torch.zeros(1, 14, 0),
+        torch.zeros(1, 14, 1, 0),
+        samples,
+        torch.tensor([14]),
+    )
+    rows, columns = seen[0][0, :, 3:].split([3, 4], dim=1)
+    assert seen[0].shape[2] == 3 + conditions[1].feature_width
+    assert rows.argmax(1).tolist() == [0] * 4 + [1] * 4 + [2] * 6  # beyond the image: the last row
+    assert columns.argmax(1).tolist() == [0, 1, 2, 3] * 3 + [0, 1]
+    assert torch.equal(rows.sum(1) + columns.sum(1), torch.full((14,), 2.0))
+
+
+def test_pixels_of_the_same_place_have_the_same_bias():
+    """A condition_hop of 1: the biases are those of single samples, without interpolation."""
+    conditions = (RasterCondition(height=8, width=4),)
+    config = tiny_config(conditions="none", hop=1).model_copy(update={"conditions": conditions})
+    model = tiny_model(config)
+    found = biases(model.conditioning([{}], [32]), count=32)[0].flatten(1)
+    assert len({tuple(row.tolist()) for row in found}) == 32
+    again = biases(model.conditioning([{}], [500]), first=5, count=3)[0].flatten(1)
+    assert torch.equal(again, found[5:8])

@@ -20,6 +20,7 @@ from wavenet.model.conditions import (
     LabelCondition,
     NumberCondition,
     PositionCondition,
+    RasterCondition,
 )
 from wavenet.model.model_config import ModelConfig
 
@@ -67,7 +68,7 @@ class ConditionNetwork(ConditionModule):
 
     A label has an embedding. The features of a number, scaled to -1 .. 1, or of a vector are its
     values and a 1; if it is omitted, all are 0. Frames pass one linear layer over a few
-    neighbouring frames. A position has fixed features.
+    neighbouring frames. A position and a raster have fixed features.
 
     Args:
         config: of the model; `config.conditions` lists the conditions.
@@ -112,6 +113,8 @@ class ConditionNetwork(ConditionModule):
                 label += 1
             elif isinstance(condition, PositionCondition):
                 features.append(self._position(samples, total_samples, condition.harmonics))
+            elif isinstance(condition, RasterCondition):
+                features.append(self._raster(samples, condition))
             elif isinstance(condition, GlobalCondition):
                 features.append(global_features[:, :, place : place + condition.feature_width])
                 place += condition.feature_width
@@ -123,6 +126,13 @@ class ConditionNetwork(ConditionModule):
                 column += condition.columns
         hidden = self.network(torch.cat(features, dim=2))
         return torch.unflatten(self.project(hidden), 2, (self.config.bias_layers, -1))
+
+    def _raster(self, samples: Tensor, condition: RasterCondition) -> Tensor:
+        """Return (B, F, height + width): 1 for the row and for the column of each sample."""
+        row = (samples // condition.width).clamp(max=condition.height - 1)
+        rows = F.one_hot(row, condition.height)
+        columns = F.one_hot(samples % condition.width, condition.width)
+        return torch.cat([rows, columns], dim=2).to(self.project.weight.dtype)
 
     def _position(self, samples: Tensor, total_samples: Tensor, harmonics: int) -> Tensor:
         """Return (B, F, 3 + 4 * harmonics): fraction of the clip, seconds, length, sinusoids."""

@@ -1,10 +1,11 @@
 """Conditions that a model can have: the config classes in a checkpoint's `config.json`.
 
-There are four sorts. A label has one word per clip. A global condition has a number or a vector per
+There are five sorts. A label has one word per clip. A global condition has a number or a vector per
 clip. A local condition has one vector per frame, one frame every `condition_hop` samples, frame n
-at sample n * hop: features of a recording with all settings of their computation. The position has
-no value; it is computed from the index of a sample. `model.frame_features` computes the frames,
-`model.conditioning` converts all conditions to biases. Called by model configs.
+at sample n * hop: features of a recording with all settings of their computation. The position and
+the raster have no value; they are computed from the index of a sample. `model.frame_features`
+computes the frames, `model.conditioning` converts all conditions to biases. Called by model
+configs.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -157,6 +158,27 @@ class PositionCondition(StrictConfig):
         return 3 + 4 * self.harmonics
 
 
+class RasterCondition(StrictConfig):
+    """Row and column of a pixel, for images whose pixels are the samples of a clip, row by row.
+
+    Sample t is in row t // width and column t % width. Each row and each column has one input of
+    the condition network, which is 1 for the row and the column of the sample.
+
+    Attributes:
+        kind: selects this class.
+        height, width: rows and columns of an image.
+    """
+
+    kind: Literal["raster"] = "raster"
+    height: int = Field(default=32, ge=1, le=1024)
+    width: int = Field(default=24, ge=1, le=1024)
+
+    @property
+    def feature_width(self) -> int:
+        """Number of inputs of the condition network."""
+        return self.height + self.width
+
+
 class _LocalCondition(StrictConfig):
     """Base of all local conditions.
 
@@ -269,6 +291,6 @@ class FramesCondition(_LocalCondition):
 GlobalCondition = NumberCondition | VectorCondition
 LocalCondition = MelCondition | MfccCondition | F0Condition | LoudnessCondition | FramesCondition
 Condition = Annotated[
-    LabelCondition | PositionCondition | GlobalCondition | LocalCondition,
+    LabelCondition | PositionCondition | RasterCondition | GlobalCondition | LocalCondition,
     Field(discriminator="kind"),
 ]

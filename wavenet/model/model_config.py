@@ -17,6 +17,7 @@ from wavenet.model.conditions import (
     LabelCondition,
     LocalCondition,
     PositionCondition,
+    RasterCondition,
 )
 
 MAX_PARAMETERS = 100_000_000  # 400 MB in float32; far above all models of this project
@@ -79,11 +80,19 @@ class ModelConfig(StrictConfig, ABC):
 
     @model_validator(mode="after")
     def _check_conditions(self) -> Self:
-        names = [c.name for c in self.conditions if not isinstance(c, PositionCondition)]
+        computed = (PositionCondition, RasterCondition)
+        names = [c.name for c in self.conditions if not isinstance(c, computed)]
         if len(set(names)) != len(names):
             raise ValueError("two conditions have the same name")
-        if len(self.conditions) - len(names) > 1:
-            raise ValueError("only one position condition is allowed")
+        kinds = [c.kind for c in self.conditions if isinstance(c, computed)]
+        for kind in set(kinds):
+            if kinds.count(kind) > 1:
+                raise ValueError(f"only one {kind} condition is allowed")
+        if "raster" in kinds and self.condition_hop != 1:
+            raise ValueError(
+                "a raster condition needs condition_hop = 1, because every pixel has its own row "
+                f"and column; found {self.condition_hop}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -107,6 +116,11 @@ class ModelConfig(StrictConfig, ABC):
     def longest_clip(self) -> int | None:
         """Largest number of samples of a clip, its prompt included; None: any number."""
         return None
+
+    @property
+    def clip_limit_advice(self) -> str:
+        """Why a clip has at most `longest_clip` samples and what to do, for a message."""
+        return "use shorter clips"
 
     @property
     @abstractmethod
@@ -179,6 +193,5 @@ def check_clip_length(config: ModelConfig, samples: int, sample_rate: int) -> No
     if longest is not None and samples > longest:
         raise ConditionError(
             f"this model reads clips of at most {longest:,} samples ({longest / sample_rate:g} s), "
-            f"its context; found {samples:,} samples; use a shorter clip, or a model with "
-            "sliding attention"
+            f"found {samples:,} samples; {config.clip_limit_advice}"
         )

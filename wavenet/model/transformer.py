@@ -65,6 +65,11 @@ class TransformerConfig(AttentionConfig):
         return None if self.sliding else self.context
 
     @property
+    def clip_limit_advice(self) -> str:
+        """Advice for a clip that is longer than the context."""
+        return "that is its context: use shorter clips, or a model with sliding attention"
+
+    @property
     def memory_values(self) -> int:
         """Numbers in the keys and values of one stream, and its position."""
         return 2 * self.layers * self.context * self.channels + 1

@@ -174,8 +174,8 @@ class RecipeConfig(StrictConfig):
         if longest is not None and round(self.data.max_seconds * rate) > longest:
             raise ValueError(
                 f"data.max_seconds must be at most {longest / rate:g}, because this model reads "
-                f"clips of at most {longest:,} samples, its context; found "
-                f"{self.data.max_seconds:g}; use shorter segments or sliding attention"
+                f"clips of at most {longest:,} samples, found {self.data.max_seconds:g}; "
+                f"{self.model.clip_limit_advice}"
             )
         return self
 

@@ -20,6 +20,7 @@ from wavenet.model.conditions import (
     MelCondition,
     NumberCondition,
     PositionCondition,
+    RasterCondition,
 )
 from wavenet.model.frame_features import LOUDNESS_WINDOW, compute_condition_frames
 from wavenet.model.model_config import ModelConfig
@@ -211,7 +212,9 @@ def check_conditions(model: ModelConfig, sample_rate: int) -> None:
 
 
 def _name(condition: Condition) -> str:
-    return "position" if isinstance(condition, PositionCondition) else condition.name
+    if isinstance(condition, PositionCondition | RasterCondition):
+        return condition.kind
+    return condition.name
 
 
 def _replace_model(recipe: RecipeConfig, source: str, **changes: Any) -> RecipeConfig:

@@ -19,7 +19,13 @@ from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import WaveNetError
 from wavenet.model.architectures import build_model
 from wavenet.model.autoregressive_model import Fact
-from wavenet.model.conditions import Condition, LabelCondition, NumberCondition, PositionCondition
+from wavenet.model.conditions import (
+    Condition,
+    LabelCondition,
+    NumberCondition,
+    PositionCondition,
+    RasterCondition,
+)
 from wavenet.sharing import card_reader
 from wavenet.sharing.local_models import is_added
 from wavenet.ui.checkpoint_library import list_checkpoints, modification_times
@@ -145,6 +151,8 @@ def describe_values(condition: Condition) -> str:
         return ", ".join([*condition.values[:MAX_LABELS_SHOWN], *rest])
     if isinstance(condition, PositionCondition):
         return "computed from the position in the clip"
+    if isinstance(condition, RasterCondition):
+        return f"row and column in an image of {condition.height} x {condition.width} pixels"
     if isinstance(condition, NumberCondition):
         return condition.choice_text
     if condition.kind == "vector":
