@@ -19,6 +19,7 @@ from wavenet.model.conditions import LabelCondition
 
 CODEC = MuLawCodec()
 LABELS = (LabelCondition(name="digit", values=("a", "b"), dropout=0.1),)
+IMAGES = {"pixelcnn", "gated-pixelcnn", "row-lstm"}  # models of images, not of recordings
 FIXED = {"histogram", "linear-prediction"}  # members of one size
 SIZED = [member for member in MEMBERS if member.name not in FIXED]
 
@@ -28,8 +29,8 @@ def size_of(name, parameters):
     return config, count_parameters(config, CODEC, 8000)
 
 
-def test_every_architecture_is_a_member():
-    assert {member.architecture for member in MEMBERS} == set(ARCHITECTURES)
+def test_every_architecture_of_clips_is_a_member():
+    assert {member.architecture for member in MEMBERS} == set(ARCHITECTURES) - IMAGES
     assert len(BY_NAME) == len(MEMBERS)
 
 

@@ -58,6 +58,10 @@ SIZES = {
     "state-space": {"channels": 8, "states": 4, "layers": 2, "output_channels": 10},
     "ngram": {"context_bits": [6, 3]},
     "linear-prediction": {"order": 4, "scale_window": 5},
+    **{
+        name: {"height": 24, "width": 16, "channels": 8, "layers": 2, "output_channels": 10}
+        for name in ("pixelcnn", "gated-pixelcnn", "row-lstm")
+    },
 }
 CONDITIONS = [
     {"kind": "label", "name": "digit", "values": ["a", "b"], "dropout": 0.1},

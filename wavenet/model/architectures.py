@@ -14,12 +14,15 @@ from pydantic import Tag
 from wavenet.codec import Codec
 from wavenet.config import select_by
 from wavenet.model.autoregressive_model import AutoregressiveModel
+from wavenet.model.gated_pixel_cnn import GatedPixelCNN, GatedPixelCNNConfig
 from wavenet.model.linear_attention import LinearAttention, LinearAttentionConfig
 from wavenet.model.linear_prediction import LinearPredictionConfig, LinearPredictor
 from wavenet.model.made import MADE, MADEConfig
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.ngram import NGram, NGramConfig
+from wavenet.model.pixel_cnn import PixelCNN, PixelCNNConfig
 from wavenet.model.recurrent import GRUConfig, LSTMConfig, RecurrentNetwork, RNNConfig
+from wavenet.model.row_lstm import RowLSTM, RowLSTMConfig
 from wavenet.model.state_space import StateSpace, StateSpaceConfig
 from wavenet.model.transformer import Transformer, TransformerConfig
 from wavenet.model.wavenet import WaveNet, WaveNetConfig
@@ -43,6 +46,9 @@ ARCHITECTURES = {
     "state-space": Architecture(StateSpaceConfig, StateSpace),
     "ngram": Architecture(NGramConfig, NGram),
     "linear-prediction": Architecture(LinearPredictionConfig, LinearPredictor),
+    "pixelcnn": Architecture(PixelCNNConfig, PixelCNN),
+    "gated-pixelcnn": Architecture(GatedPixelCNNConfig, GatedPixelCNN),
+    "row-lstm": Architecture(RowLSTMConfig, RowLSTM),
 }
 DEFAULT_ARCHITECTURE = "wavenet"  # of configs without the key `architecture`
 
