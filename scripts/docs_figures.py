@@ -1,4 +1,4 @@
-"""Draw the figures of the concept pages, docs/figures/concept-NAME.png, by the project's code.
+"""Draw figures that explain concepts, docs/figures/concept-NAME.png, by the project's code.
 
 python scripts/docs_figures.py                 # all figures
 python scripts/docs_figures.py codec noise     # some
@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -32,8 +33,12 @@ from wavenet.likelihood.score import score
 from wavenet.likelihood.step_view import draw_first_codes, view_steps
 from wavenet.model.architectures import build_model
 from wavenet.model.convolution_geometry import ConvolutionStack
+from wavenet.model.gated_pixel_cnn import GatedPixelCNNConfig
+from wavenet.model.image_model import ImageConfig
 from wavenet.model.model_config import ModelConfig
+from wavenet.model.pixel_cnn import PixelCNNConfig
 from wavenet.model.recurrent import GRUConfig, LSTMConfig, RNNConfig
+from wavenet.model.row_lstm import RowLSTMConfig
 from wavenet.model.wavenet import WaveNetConfig
 from wavenet.sampling import SamplingConfig, probabilities
 
@@ -285,6 +290,45 @@ def draw_recurrence() -> Figure:
     return figure
 
 
+def pixels_read(config: ImageConfig, row: int, column: int) -> torch.Tensor:
+    """Return which pixels the prediction of a pixel reads, by gradients: (height, width) bool."""
+    torch.manual_seed(0)
+    codec = MuLawCodec(bits=4)
+    model = build_model(config, codec, 8000).double().requires_grad_(False).eval()
+    codes = torch.randint(codec.n_classes, (16, config.height * config.width))
+    index = row * config.width + column
+    norms = prediction_gradients(model, [ClipInput(c) for c in codes], [index] * 16, index)
+    read = torch.zeros(config.height * config.width, dtype=torch.bool)
+    read[:index] = norms.sum(0).flip(0) > 0
+    return read.unflatten(0, (config.height, config.width))
+
+
+def draw_blind_spot() -> Figure:
+    """Draw the pixels that the prediction of one pixel reads, in three models of images."""
+    height, width, row, column = 9, 13, 6, 5
+    size = {"height": height, "width": width, "channels": 8, "output_channels": 8}
+    models: dict[str, ImageConfig] = {
+        "PixelCNN, 12 layers": PixelCNNConfig(**size, layers=12),
+        "gated PixelCNN, 12 layers": GatedPixelCNNConfig(**size, layers=12),
+        "Row LSTM, 1 layer": RowLSTMConfig(**size, layers=1),
+    }
+    index = torch.arange(height * width).unflatten(0, (height, width))
+    figure = make_figure(9, 2.9)
+    for axes, (name, config) in zip(figure.subplots(1, 3), models.items(), strict=True):
+        is_earlier = index < row * width + column
+        values = is_earlier.int() + pixels_read(config, row, column).int()  # 0 later, 1 blind, 2
+        values[row, column] = 3
+        colours = ListedColormap(["#ececec", ORANGE, BLUE, "black"])
+        axes.pcolormesh(values, cmap=colours, vmin=0, vmax=3, edgecolors="white", linewidth=1)
+        axes.set(title=name, aspect="equal", xticks=[], yticks=[])
+        axes.invert_yaxis()
+        for side in axes.spines.values():
+            side.set_visible(False)
+        blind = int((values == 1).sum())
+        axes.set_xlabel(f"{blind} of {int(is_earlier.sum())} earlier pixels are not read")
+    return figure
+
+
 def draw_noise() -> Figure:
     """Draw clips of three seeds, and the first seed again in other chunks by another engine."""
     model = load_digits()
@@ -314,6 +358,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "engines": draw_engines,
     "noise": draw_noise,
     "recurrence": draw_recurrence,
+    "blind-spot": draw_blind_spot,
 }
 
 

@@ -1,4 +1,4 @@
-"""The figures of the concept pages are those that scripts/docs_figures.py draws."""
+"""The figures of the pages are those that scripts/docs_figures.py draws."""
 
 import re
 import subprocess
@@ -29,15 +29,15 @@ def assert_current(paths: list[Path]) -> None:
         assert np.abs(found - kept).mean() < 0.01, f"run scripts/docs_figures.py: {path.name}"
 
 
-def test_every_figure_of_the_concepts_is_drawn_and_shown():
+def test_every_figure_is_drawn_and_shown():
     names = set(re.findall(r'^    "([\w-]+)": draw_', SCRIPT.read_text("utf-8"), re.MULTILINE))
-    pages = "".join(p.read_text("utf-8") for p in (ROOT / "docs/concepts").glob("*.md"))
+    pages = "".join(p.read_text("utf-8") for p in (ROOT / "docs").glob("*/*.md"))
     assert {path.stem.removeprefix("concept-") for path in FOLDER.glob("concept-*")} == names
     assert set(re.findall(r"figures/concept-([\w-]+)\.png", pages)) == names
 
 
 def test_the_figures_without_a_model_are_current(tmp_path):
-    assert_current(draw(tmp_path, "codec", "receptive-field", "engines"))
+    assert_current(draw(tmp_path, "codec", "receptive-field", "engines", "blind-spot"))
     with pytest.raises(AssertionError, match="codec"):
         other = tmp_path / "concept-codec.png"
         (tmp_path / "concept-engines.png").rename(other)

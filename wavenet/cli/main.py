@@ -27,6 +27,7 @@ from wavenet.cli import (
     evaluate_command,
     generate_command,
     hub_command,
+    images_command,
     import_command,
     info_command,
     models_command,
@@ -70,6 +71,7 @@ app.command("doctor")(doctor_command.doctor)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(compare_command.app, name="compare")
+app.add_typer(images_command.app, name="images")
 app.add_typer(hub_command.app, name="hub")
 set_classes(app)
 

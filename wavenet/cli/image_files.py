@@ -1,0 +1,95 @@
+"""Files of images of sound: audio files whose samples are the pixels, row by row.
+
+The 16 levels of a pixel are the 16 codes of a 4-bit mu-law codec, so an image is a WAV file that
+training, scores and generation read and write like any recording. Its sample rate has no meaning.
+Called by `wavenet images`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audio_utils import io
+from audio_utils.sound_images import IMAGE_BITS, ImageSettings, resample_log_mel
+from wavenet.codec import MuLawCodec
+from wavenet.errors import ConditionError, DataError
+from wavenet.generation.generate import generate_waveforms
+from wavenet.generation.request import GenerationRequest
+from wavenet.model.conditions import MelCondition
+from wavenet.model.frame_features import compute_frame_features, mel_settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wavenet.checkpoint import Checkpoint
+
+IMAGE_RATE = 8000  # Hz, in the header of the files
+CODEC = MuLawCodec(bits=IMAGE_BITS)
+MAX_ROUNDING = 1e-3  # of a 16-bit sample; two levels differ by 0.013 or more
+
+
+def write_image(path: Path, levels: "Tensor", overwrite: bool) -> None:
+    """Write an image (bands, frames), 0 to 15, as an audio file.
+
+    Raises:
+        AudioError: the file cannot be written.
+    """
+    io.write(path, CODEC.decode(levels.flatten()), IMAGE_RATE, replace=overwrite)
+
+
+def read_image(path: Path, settings: ImageSettings) -> "Tensor":
+    """Read an image: (bands, frames) int64, 0 to 15.
+
+    Raises:
+        AudioError: the file cannot be read.
+        DataError: it is not an image of this size.
+    """
+    waveform = io.read(path).waveform
+    pixels = settings.bands * settings.frames
+    if waveform.numel() != pixels:
+        raise DataError(
+            f"{path} has {waveform.numel():,} samples; expected an image of {settings.bands} bands "
+            f"x {settings.frames} frames, {pixels:,} samples: use the --bands and --frames with "
+            "which the images were encoded"
+        )
+    levels = CODEC.encode(waveform)
+    if float((CODEC.decode(levels) - waveform).abs().max()) > MAX_ROUNDING:
+        raise DataError(
+            f"{path} is not an image of sound: its samples are not the {CODEC.n_classes} levels of "
+            "pixels; use files that `wavenet images encode` or a model of images wrote"
+        )
+    image: Tensor = levels.unflatten(0, (settings.bands, settings.frames))
+    return image
+
+
+def vocode_image(
+    decibels: "Tensor", settings: ImageSettings, vocoder: "Checkpoint", seed: int
+) -> "Tensor":
+    """Generate the sound of an image by a vocoder.
+
+    Args:
+        decibels: (bands, frames), from `decode_image`.
+        settings: of the image.
+        vocoder: a checkpoint with one mel condition.
+        seed: of the clip.
+    Returns:
+        (samples,) float32.
+    Raises:
+        ConditionError: the vocoder has other conditions or another sample rate.
+    """
+    config, rate = vocoder.config.model, vocoder.sample_rate
+    mel = config.locals[0] if len(config.locals) == 1 else None
+    if not isinstance(mel, MelCondition):
+        raise ConditionError(
+            f"--vocoder needs a checkpoint whose only local condition is mel, such as vocoder; "
+            f"found {vocoder.config.name}"
+        )
+    if rate != settings.sample_rate:
+        raise ConditionError(
+            f"the vocoder {vocoder.config.name} has {rate:,} Hz, the images "
+            f"{settings.sample_rate:,} Hz; encode the images with --sample-rate {rate}"
+        )
+    target = mel_settings(mel, rate, config.condition_hop)
+    frames = {mel.name: resample_log_mel(decibels, settings, target).T}
+    features = compute_frame_features(config, rate, None, frames, "db")
+    request = GenerationRequest(settings.samples, seed=seed, frame_features=features)
+    return generate_waveforms(vocoder, [request])[0]
