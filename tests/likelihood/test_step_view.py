@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,19 +10,24 @@ import torch
 from tests.conftest import make_condition_values, make_frame_features, tiny_config
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.registry import make_engine
-from wavenet.errors import CheckpointError, ConditionError, ModelUnsupported
+from wavenet.errors import CheckpointError, ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
+from wavenet.likelihood import step_view
 from wavenet.likelihood.step_view import (
     MAX_STEPS,
     draw_first_codes,
     skip_contributions,
     view_steps,
 )
-from wavenet.model.model_config import GaussianOutput
+from wavenet.model.model_config import GaussianOutput, ModelConfig
+from wavenet.model.recurrent import GRUConfig
+from wavenet.model.transformer import TransformerConfig
 from wavenet.sampling import SamplingConfig, probabilities
 
 SAMPLES = 90
+GRU = GRUConfig(embedding_channels=8, hidden_channels=8, output_channels=8)
+ATTENTION = {"channels": 8, "heads": 2, "layers": 1, "feedforward_channels": 8}
 MakeCheckpoint = Callable[..., Checkpoint]
 
 
@@ -95,10 +99,10 @@ def test_the_contributions_sum_to_the_skip_sum_of_the_model(
     assert torch.allclose(parts.sum(0) + model.skip.bias, model.skip(gated), atol=1e-5)
     view = view_steps(checkpoint, request, codes, 40)
     sizes = parts[:, 0, 40:].square().mean(2).sqrt().T
-    assert torch.allclose(view.skips, sizes, atol=1e-5)
+    assert torch.allclose(view.activations.skips, sizes, atol=1e-5)
     layers = gated[0, 40:].chunk(len(model.blocks), dim=1)
     gates = torch.stack([z.abs().mean(1) for z in layers], dim=1)
-    assert torch.allclose(view.gated_magnitude, gates, atol=1e-5)
+    assert torch.allclose(view.activations.gated_magnitude, gates, atol=1e-5)
 
 
 def test_a_layer_without_skip_weights_contributes_nothing(make_checkpoint: MakeCheckpoint) -> None:
@@ -108,8 +112,8 @@ def test_a_layer_without_skip_weights_contributes_nothing(make_checkpoint: MakeC
         checkpoint.model.skip.weight[:, 2 * gate : 3 * gate] = 0
     request = make_request(checkpoint)
     view = view_steps(checkpoint, request, draw(checkpoint, request, 20), 0)
-    assert (view.skips == 0).nonzero()[:, 1].unique().tolist() == [2]
-    assert bool((view.gated_magnitude > 0).all())
+    assert (view.activations.skips == 0).nonzero()[:, 1].unique().tolist() == [2]
+    assert bool((view.activations.gated_magnitude > 0).all())
 
 
 def test_surprise_and_entropy_agree_with_the_likelihood(make_checkpoint: MakeCheckpoint) -> None:
@@ -139,7 +143,7 @@ def test_a_mixture_and_a_recording_can_be_viewed(make_checkpoint: MakeCheckpoint
     codes = torch.arange(30_000, 30_050)
     view = view_steps(checkpoint, GenerationRequest(50), codes, 10)
     assert view.params.shape == (40, 6)
-    assert view.gated_magnitude.shape == view.skips.shape == (40, 5)
+    assert view.activations.gated_magnitude.shape == view.activations.skips.shape == (40, 5)
 
 
 @pytest.mark.parametrize(
@@ -171,11 +175,21 @@ def test_a_missing_condition_is_named(make_checkpoint: MakeCheckpoint) -> None:
         draw_first_codes(vocoder, GenerationRequest(10), 10)
 
 
-def test_a_model_without_skip_sums_is_refused(make_checkpoint: MakeCheckpoint) -> None:
-    checkpoint = make_checkpoint(tiny_config(conditions="none"))
-    other = replace(checkpoint, model=SimpleNamespace(config=SimpleNamespace(architecture="other")))
-    with pytest.raises(ModelUnsupported, match="'other'"):
-        view_steps(other, GenerationRequest(10), torch.zeros(10, dtype=torch.int64), 0)
+@pytest.mark.parametrize("config", [GRU, TransformerConfig(**ATTENTION, context=16, sliding=True)])
+def test_another_architecture_has_predictions_only(
+    make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch, config: ModelConfig
+) -> None:
+    """The steps may lie in two windows of the recording, with limited or unlimited past."""
+    checkpoint = make_checkpoint(config)
+    codes = torch.randint(256, (70,), generator=torch.Generator().manual_seed(0))
+    whole = checkpoint.model(codes[None], checkpoint.model.conditioning([{}], [70]))
+    monkeypatch.setattr(step_view, "WINDOW", 32)
+    view = view_steps(checkpoint, GenerationRequest(70), codes, 60)
+    assert view.activations is None
+    assert torch.equal(view.codes, codes[60:])
+    assert torch.allclose(view.params, whole[0].T[60:], atol=1e-5)
+    shorter = view_steps(checkpoint, GenerationRequest(70), codes[:64], 62)
+    assert torch.allclose(shorter.params, whole[0].T[62:64], atol=1e-5)
 
 
 def test_a_prediction_that_overflows_is_reported_with_its_sample(

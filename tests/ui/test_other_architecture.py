@@ -1,22 +1,21 @@
-"""The tabs with a checkpoint that is not a WaveNet: it is refused before any work, or works."""
+"""The tabs with a checkpoint that is not a WaveNet: what each of them shows."""
 
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
+import torch
 
 from wavenet.likelihood import effective_field
 from wavenet.model.recurrent import GRUConfig
+from wavenet.sampling import SamplingConfig, draw_codes
 from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.ui.receptive_field.influence_measurement import measure_influence
 from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED
 from wavenet.ui.receptive_field.network_settings import MODEL_ABOVE, choose_network
 from wavenet.ui.receptive_field.receptive_field_tab import show_network
-from wavenet.ui.watch import watch_events
-from wavenet.ui.watch.watch_events import run_watch
 
-from .test_watch_tab import SETTINGS, make_page
+from .test_watch_tab import logits_of, make_page, unpack, watch
 
 
 @pytest.fixture
@@ -28,13 +27,14 @@ def gru_root(make_checkpoint: Any) -> Path:
     return folder.parent
 
 
-def test_watch_refuses_before_it_generates(gru_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_events, "draw_first_codes", None)  # a call would be a TypeError
-    updates = []
-    with pytest.raises(gr.Error, match="needs a WaveNet"):
-        for update in run_watch(make_page(gru_root), name="gru", form={"values": {}}, **SETTINGS):
-            updates.append(update["step_view"])
-    assert [list(message) for message in updates] == [["error"]]
+def test_watch_shows_predictions_without_heat_maps(gru_root: Path) -> None:
+    *_, message = watch(gru_root, "gru", {})
+    assert message["layers"] is None
+    assert message["receptiveField"] is None
+    assert (message["first"], message["count"], message["context"]) == (400, 30, 400)
+    codes = torch.from_numpy(unpack(message["codes"], "<u2").astype("i8"))
+    uniforms = torch.from_numpy(unpack(message["noise"], "<f4").copy())
+    assert torch.equal(draw_codes(logits_of(message), uniforms, SamplingConfig()), codes)
 
 
 def test_the_receptive_field_measures_influence_only(

@@ -17,7 +17,7 @@ from wavenet.codec import MuLawCodec
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
-from wavenet.likelihood.step_view import StepView, view_steps
+from wavenet.likelihood.step_view import LayerActivations, StepView, view_steps
 from wavenet.model.conditions import MelCondition
 from wavenet.model.model_config import LogisticOutput
 from wavenet.sampling import SamplingConfig, draw_codes, probabilities
@@ -121,8 +121,7 @@ def test_largest_message_is_below_one_megabyte(make_checkpoint: Callable[..., An
         5000,
         torch.zeros(n, dtype=torch.int64),
         torch.randn(n, 256),
-        torch.rand(n, layers),
-        torch.rand(n, layers),
+        LayerActivations(torch.rand(n, layers), torch.rand(n, layers)),
     )
     codes = torch.zeros(5400, dtype=torch.int64)
     message = steps_message(checkpoint, found, codes, torch.rand(n))
@@ -141,7 +140,9 @@ def test_rows_of_deep_networks_are_means_of_layers(
     layers = steps_message(checkpoint, found, codes)["layers"]
     assert layers["layersPerRow"] == 3
     gates = unpack(layers["gates"], "u1").reshape(-1, 30) / 255 * layers["gatesMax"]
-    expected = np.stack([part.mean(1).numpy() for part in found.gated_magnitude.split(3, dim=1)])
+    expected = np.stack(
+        [part.mean(1).numpy() for part in found.activations.gated_magnitude.split(3, dim=1)]
+    )
     assert gates.shape == (44, 30)
     assert np.allclose(gates, expected, atol=layers["gatesMax"] / 500)
 

@@ -211,12 +211,28 @@ def _regroup(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 _CodeWindows = Iterable[tuple[Tensor, Conditioning]]  # codes, and their conditioning
 
 
-def _score_codes(checkpoint: Checkpoint, windows: _CodeWindows) -> Iterator[Tensor]:
-    """Yield the surprise of each window of codes (n,)."""
+@torch.no_grad()
+def predict_windows(
+    checkpoint: Checkpoint, windows: _CodeWindows
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Predict every sample of a recording from the samples before it (teacher forcing).
+
+    Args:
+        windows: the codes (n,) int64 of the recording in order, each part with its conditioning.
+    Yields:
+        params (1, P, n) and codes (1, n) of each window, on the device of the model.
+    Raises:
+        OutOfMemory, DeviceError: see `devices`.
+    """
     is_limited = checkpoint.model.receptive_field is not None
     predict = _predict_by_context if is_limited else _predict_by_memory
     on_device = ((codes[None].to(found.device), found) for codes, found in windows)
-    for params, targets in predict(checkpoint, on_device):
+    yield from predict(checkpoint, on_device)
+
+
+def _score_codes(checkpoint: Checkpoint, windows: _CodeWindows) -> Iterator[Tensor]:
+    """Yield the surprise of each window of codes (n,)."""
+    for params, targets in predict_windows(checkpoint, windows):
         with device_errors():
             nats = -checkpoint.model.distribution.log_prob(params, targets)[0]
             bits = nats.float().cpu() / math.log(2)

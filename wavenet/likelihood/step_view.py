@@ -1,9 +1,10 @@
-"""Inspect a WaveNet sample by sample: its predictions, and statistics of its activations.
+"""Inspect a model sample by sample: its predictions; of a WaveNet also statistics of activations.
 
 Input: a checkpoint, a request and the codes of its clip, which is a generated clip or a recording.
 Output: a `StepView`. Called by the studio.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -25,10 +26,26 @@ from wavenet.generation.request import (
     check_request,
     with_defaults,
 )
-from wavenet.model.wavenet import WaveNet, require_wavenet
+from wavenet.likelihood.score import WINDOW, predict_windows
+from wavenet.model.conditioning import Conditioning
+from wavenet.model.wavenet import WaveNet
 from wavenet.sampling import SamplingConfig
 
 MAX_STEPS = 400
+
+
+@dataclass(frozen=True)
+class LayerActivations:
+    """Statistics of the activations of a WaveNet at n samples.
+
+    Attributes:
+        gated_magnitude: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
+        skips: (n, layers), root mean square over the skip channels of the contribution of a layer
+            to the skip sums, see `skip_contributions`.
+    """
+
+    gated_magnitude: Tensor
+    skips: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,16 +56,13 @@ class StepView:
         first: index of the first sample in the clip.
         codes: (n,) int64, the drawn codes, or those of the recording.
         params: (n, P) float32, the prediction of each code.
-        gated_magnitude: (n, layers), mean |z| over the gated outputs z of a layer, 0 to 1.
-        skips: (n, layers), root mean square over the skip channels of the contribution of a layer
-            to the skip sums, see `skip_contributions`.
+        activations: statistics of the layers of a WaveNet; None for another architecture.
     """
 
     first: int
     codes: Tensor
     params: Tensor
-    gated_magnitude: Tensor
-    skips: Tensor
+    activations: LayerActivations | None
 
 
 def draw_first_codes(
@@ -91,17 +105,16 @@ def view_steps(
     """Recompute predictions and statistics of activations of samples in parallel, for display.
 
     Args:
-        checkpoint: a loaded WaveNet.
+        checkpoint: a loaded model.
         request: of the whole clip, without a prompt.
         codes: (last,) int64, the samples 0 to last - 1 of the clip.
         first: 0 to last - 1, and at most `MAX_STEPS` before `last`.
     Raises:
-        ModelUnsupported: the model is not a WaveNet.
         ConditionError: a condition value, frames or samples are invalid.
         CheckpointError: a prediction is not finite.
         OutOfMemory, DeviceError: see `devices`.
     """
-    model, last = require_wavenet(checkpoint.model, "Watch sampling"), codes.numel()
+    model, last = checkpoint.model, codes.numel()
     check_request(request, checkpoint.config)
     if not 0 <= first < last <= request.samples:
         raise ConditionError(
@@ -113,6 +126,23 @@ def view_steps(
     request = with_defaults(request, model.config)
     frames = check_frame_features(checkpoint, request, request.samples)
     conditioning = model.conditioning([request.conditions], [request.samples], [frames])
+    if isinstance(model, WaveNet):
+        params, activations = _view_wavenet(model, conditioning, codes, first)
+    else:
+        params, activations = _predict_from_start(checkpoint, conditioning, codes, first), None
+    if not bool(params.isfinite().all()):
+        step = first + int(params.isfinite().all(1).to(torch.int8).argmin())
+        raise CheckpointError(
+            f"the prediction of sample {step} is not finite: the weights of this checkpoint are "
+            "too large; use one from earlier in its training"
+        )
+    return StepView(first, codes[first:].cpu(), params, activations)
+
+
+def _view_wavenet(
+    model: WaveNet, conditioning: Conditioning, codes: Tensor, first: int
+) -> tuple[Tensor, LayerActivations]:
+    """Return the params (n, P) and the activations of the samples from `first` on."""
     # one receptive field of context; its predictions are invalid and dropped
     start = max(0, first - model.config.receptive_field)
     inputs = F.pad(codes[start:-1], (1, 0), value=model.start_code)[None]
@@ -123,13 +153,19 @@ def view_steps(
         gates = gated.unflatten(1, (len(model.blocks), -1)).abs().mean(2)
         sizes = [part.square().mean(1).sqrt() for part in skip_contributions(model, gated)]
         skips = torch.stack(sizes, dim=1)
-    if not bool(params.isfinite().all()):
-        step = first + int(params.isfinite().all(1).to(torch.int8).argmin())
-        raise CheckpointError(
-            f"the prediction of sample {step} is not finite: the weights of this checkpoint are "
-            "too large; use one from earlier in its training"
-        )
-    return StepView(first, codes[first:].cpu(), params, gates.float().cpu(), skips.float().cpu())
+    return params, LayerActivations(gates.float().cpu(), skips.float().cpu())
+
+
+def _predict_from_start(
+    checkpoint: Checkpoint, conditioning: Conditioning, codes: Tensor, first: int
+) -> Tensor:
+    """Return the params (n, P) of the samples from `first` on; all samples before are read."""
+    parts = predict_windows(checkpoint, ((part, conditioning) for part in codes.split(WINDOW)))
+    kept = deque[Tensor](maxlen=2)  # the steps are in the last two windows
+    for params, _ in parts:
+        kept.append(params[0].T.float().cpu())
+    found = torch.cat(list(kept))
+    return found[len(found) - (len(codes) - first) :]
 
 
 def skip_contributions(model: WaveNet, gated: Tensor) -> Iterator[Tensor]:

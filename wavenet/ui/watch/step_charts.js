@@ -37,7 +37,7 @@ function drawWaveform() {
   const x = (n) => LEFT + inner * (n + 0.5) / length;
   const y = (v) => middle - v / peak * (bottom - middle);
   const line = (values, from) => values.reduce((d, v, n) => `${d}${n ? 'L' : 'M'}${x(from + n).toFixed(1)} ${y(v).toFixed(1)}`, '');
-  const oldest = Math.max(0, now - data.receptiveField);
+  const oldest = Math.max(0, now - (data.receptiveField ?? now));
   svg.append(
     makeSvg('rect', { class: 'field', x: x(oldest), y: TOP, width: Math.max(0, x(now) - x(oldest)), height: bottom - TOP }),
     makeSvg('path', { class: 'axis', d: `M${LEFT} ${middle}H${width - RIGHT}` }),

@@ -37,7 +37,7 @@ function decode(message) {
     height: isMixture ? null : unpack(message.height, Float32Array),
     params: isMixture ? unpack(message.params, Float32Array) : null,
     edges: isMixture ? unpack(message.edges, Float64Array) : null,
-    layers: { ...layers, gates: unpack(layers.gates, Uint8Array), skips: unpack(layers.skips, Uint8Array) } };
+    layers: layers && { ...layers, gates: unpack(layers.gates, Uint8Array), skips: unpack(layers.skips, Uint8Array) } };
 }
 
 const valuesAt = (values, step) => {
@@ -67,6 +67,9 @@ function predict(step, chosen) {
     bits: surprise(Math.max(0, cdf(edge(code)) - cdf(edge(code - 1)))),
     resampled: data.noise && selectCode(p, data.noise[step] + HALF_CELL) };
 }
+
+// Only a WaveNet has heat maps of its layers.
+const shownMaps = () => (data.layers ? all('[data-map]') : []);
 
 const formatNumber = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : '∞');
 
@@ -115,7 +118,7 @@ function show() {
   drawWaveform();
   drawProbabilities();
   showFacts();
-  for (const figure of all('[data-map]')) {
+  for (const figure of shownMaps()) {
     moveMapCursor(figure, figure.dataset.map, data.layers, data.count, current);
   }
   input('current').value = current;
@@ -183,7 +186,8 @@ function receive() {
   setText('origin', data.noise ? 'drawn' : 'recorded');
   showStatus('ready', data.title);
   const times = `${formatSeconds(data.first)} to ${formatSeconds(data.first + data.count)}`;
-  for (const figure of all('[data-map]')) {
+  find('.maps').hidden = !data.layers;
+  for (const figure of shownMaps()) {
     buildMap(figure, figure.dataset.map, data.layers, data.count, times);
   }
   show();

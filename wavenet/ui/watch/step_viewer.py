@@ -15,8 +15,8 @@ from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
 from wavenet.codec import Codec, MuLawCodec
-from wavenet.likelihood.step_view import StepView
-from wavenet.model.wavenet import require_wavenet
+from wavenet.likelihood.step_view import LayerActivations, StepView
+from wavenet.model.wavenet import WaveNet
 from wavenet.ui.templates import scripted_html
 
 ELEMENT_ID = "step-viewer"
@@ -56,15 +56,14 @@ def steps_message(
 
     Args:
         checkpoint: the checkpoint that predicted the steps.
-        steps: predictions, gates and skips.
+        steps: predictions, and of a WaveNet gates and skips.
         codes: (end,) int64, the clip from its first sample to the last step.
         noise: (n,) the uniforms that selected the codes; None for a recording.
         title: one line that describes the clip.
     """
-    model = require_wavenet(checkpoint.model, "the view of steps")
-    config, codec = checkpoint.config, checkpoint.codec
-    count, receptive_field = steps.codes.numel(), model.config.receptive_field
-    context = min(receptive_field, MAX_CONTEXT, steps.first)
+    model, config, codec = checkpoint.model, checkpoint.config, checkpoint.codec
+    count, receptive_field = steps.codes.numel(), model.receptive_field
+    context = min(receptive_field or MAX_CONTEXT, MAX_CONTEXT, steps.first)
     kind = config.model.output.kind
     is_mixture = kind != "categorical"
     shown_codec = SHOWN_CODEC if is_mixture else codec
@@ -82,7 +81,9 @@ def steps_message(
         "waveform": pack(codec.decode(codes[steps.first - context :]), "<f4"),
         "amplitudes": pack(amplitudes, "<f4"),
         **(_pack_mixture(steps.params, codec) if is_mixture else _pack_logits(steps.params)),
-        "layers": _pack_layers(model.config.dilations, steps),
+        "layers": _pack_layers(model.config.dilations, steps.activations)
+        if isinstance(model, WaveNet) and steps.activations is not None
+        else None,
     }
 
 
@@ -132,11 +133,11 @@ def _pack_mixture(params: Tensor, codec: Codec) -> dict[str, Any]:
     return {"params": pack(params, "<f4"), "edges": pack(edges, "<f8")}
 
 
-def _pack_layers(dilations: tuple[int, ...], steps: StepView) -> dict[str, Any]:
+def _pack_layers(dilations: tuple[int, ...], shown: LayerActivations) -> dict[str, Any]:
     """Pack both heat maps, one byte per point, from 0 to the largest value."""
     layers_per_row = -(-len(dilations) // MAX_ROWS)
     packed: dict[str, Any] = {"dilations": dilations, "layersPerRow": layers_per_row}
-    for name, values in (("gates", steps.gated_magnitude), ("skips", steps.skips)):
+    for name, values in (("gates", shown.gated_magnitude), ("skips", shown.skips)):
         groups = values.split(layers_per_row, dim=1)
         rows = torch.stack([group.mean(1) for group in groups])  # (rows, n)
         largest = float(rows.max())

@@ -20,7 +20,6 @@ from wavenet.generation.request import GenerationRequest, samples_from_seconds
 from wavenet.likelihood.step_view import draw_first_codes, view_steps
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.frame_features import compute_frame_features
-from wavenet.model.wavenet import require_wavenet
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.event_handling import pace_chunks
 from wavenet.ui.generate.generation_job import MAX_SECONDS, RANDOM_SEEDS
@@ -71,7 +70,6 @@ def run_watch(
     """
     try:
         checkpoint = load_checkpoint(page.root, name)
-        require_wavenet(checkpoint.model, "Watch sampling")
         conditions = form_values(checkpoint.config.model, form)
         chosen = check_steps(checkpoint, start, steps)
         if recording is None:
