@@ -151,6 +151,15 @@ def fill_receptive_field(page: Any) -> None:
     page.keyboard.press("Enter")
 
 
+def fill_compare(page: Any) -> None:
+    """Predict the clip of the WaveNet with all members, if there is a comparison."""
+    page.wait_for_selector('#comparison [data-state="ready"], #comparison [data-state="error"]')
+    if page.query_selector('#comparison [data-state="ready"]'):
+        page.wait_for_selector("#comparison-viewer .viewer[data-state=shown]")
+        page.click("#predict-members")
+        page.wait_for_selector('#member-predictions [data-state="ready"]')
+
+
 def fill_models(page: Any) -> None:
     """Wait for the cards."""
     page.wait_for_selector("#model-shelf h3")
@@ -172,6 +181,7 @@ NAMES = {
     "analyse": "Analyse",
     "watch": "Watch sampling",
     "receptive-field": "Receptive field",
+    "compare": "Compare",
     "train": "Train",
     "models": "Models",
 }
@@ -180,6 +190,7 @@ EXAMPLES: dict[str, Callable[[Any], None]] = {
     "analyse": fill_analyse,
     "watch": fill_watch,
     "receptive-field": fill_receptive_field,
+    "compare": fill_compare,
     "train": fill_train,
     "models": fill_models,
 }

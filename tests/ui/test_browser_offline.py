@@ -21,6 +21,7 @@ TABS = {
     "Analyse": "#example",
     "Watch sampling": '#step-viewer [data-state="ready"]',
     "Receptive field": "#field-plot svg",
+    "Compare": '#comparison [data-state="ready"]',
     "Train": "#train-example",
     "Models": "[data-model]",
 }

@@ -22,7 +22,8 @@ from .conftest import RATE, build_page, save_checkpoint
 from .test_generate_events import LABELS, press_generate
 
 ACTIONS = (
-    "analyse", "continue", "watch", "resynthesise", "score", "again", "next-seed", "pin", "delete",
+    "analyse", "continue", "watch", "resynthesise", "score", "compare", "again", "next-seed", "pin",
+    "delete",
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ def act(page: Page, token: Any, data: Any) -> dict[str, Any]:
         ("analyse", "analyse", "analyse"),
         ("score", "score", "analyse"),
         ("watch", "watch", "watch"),
+        ("compare", "compare", "compare"),
         ("continue", "continue", "generate"),
         ("resynthesise", "resynthesise", "generate"),
     ],

@@ -23,6 +23,7 @@ from wavenet.ui.analyse.analyse_tab import build_analyse_tab
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.clip_history.history_panel import make_history
+from wavenet.ui.compare.compare_tab import build_compare_tab
 from wavenet.ui.generate.generate_events import Start, start_here
 from wavenet.ui.generate.generate_tab import build_generate_tab
 from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
@@ -94,6 +95,8 @@ def build_studio(
                 build_watch_tab(page, tab_item)
             with gr.Tab("Receptive field", id="receptive-field"):
                 build_receptive_field_tab(page)
+            with gr.Tab("Compare", id="compare") as tab_item:
+                build_compare_tab(page, tab_item)
             with gr.Tab("Train", id="train") as tab_item:
                 training = build_train_tab(page, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):

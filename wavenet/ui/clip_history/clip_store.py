@@ -145,7 +145,13 @@ class ClipStore:
         return clip
 
     def add_upload(
-        self, token: Any, path: str, waveform: Tensor, sample_rate: int, name: str
+        self,
+        token: Any,
+        path: str,
+        waveform: Tensor,
+        sample_rate: int,
+        name: str,
+        title: str | None = None,
     ) -> Clip:
         """Store a recording that a visitor uploaded, unless it is one of the visitor's clips.
 
@@ -153,11 +159,12 @@ class ClipStore:
             token: of the visitor.
             path: of the upload, or of a clip.
             waveform, sample_rate, name: as in `add`.
+            title: as in `Clip`; None: the name of the upload.
         """
         for clip in self.clips(token):
             if path in (clip.upload, str(clip.path)):
                 return clip
-        title = Path(path).name
+        title = title or Path(path).name
         return self.add(token, waveform, sample_rate, name, title, "recording", upload=path)
 
     def clips(self, token: Any) -> list[Clip]:

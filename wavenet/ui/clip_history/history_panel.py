@@ -22,6 +22,7 @@ USES = {
     "watch": ("Watch", "watch", "watch-button"),
     "resynthesise": ("Resynthesise", "generate", "generate"),
     "score": ("Score", "analyse", "analyse"),
+    "compare": ("Predict with all", "compare", "predict-members"),
 }
 # Actions that generate again with the settings of the clip, with the text of their buttons.
 REPEATS = {"again": "Again", "next-seed": "Next seed"}
