@@ -85,8 +85,9 @@ def test_a_clip_is_added_and_the_tab_keeps_its_selection(compared: Any) -> None:
     page.wait_for_selector("#history li >> text=WaveNet of the comparison")
     page.click("#comparison [data-member=gru]")
     page.get_by_role("tab", name="Models").click()
-    page.get_by_role("tab", name="Compare", exact=True).click()
-    page.wait_for_selector("#comparison h3")
+    with page.expect_response("**/run/predict"):  # the comparison is read again
+        page.get_by_role("tab", name="Compare", exact=True).click()
+    page.wait_for_timeout(500)  # the page has received it
     assert title(page) == "GRU, budget large"
 
 

@@ -36,16 +36,12 @@ class Comparison:
     """A comparison on disk.
 
     Attributes:
-        title: of the choice in the page.
         folder: of the comparison.
         rows: as `wavenet compare report` writes them, one per member and budget.
-        changed: when the rows were written, ns.
     """
 
-    title: str
     folder: Path
     rows: tuple[Row, ...]
-    changed: int
 
     @property
     def members(self) -> dict[str, str]:
@@ -118,8 +114,7 @@ def read_comparison(root: Path, title: str | None = None) -> Comparison:
     title = next(iter(known)) if title is None else title
     if title not in known:
         raise ConditionError(f"expected a comparison ({', '.join(known)}), found {title[:100]!r}")
-    file = known[title] / METRICS
-    return Comparison(title, known[title], _read_rows(file), file.stat().st_mtime_ns)
+    return Comparison(known[title], _read_rows(known[title] / METRICS))
 
 
 def _read_rows(file: Path) -> tuple[Row, ...]:

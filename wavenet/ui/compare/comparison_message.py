@@ -18,14 +18,13 @@ def comparison_message(comparison: Comparison) -> Message:
     """Return the message of a comparison.
 
     Returns:
-        key: changes with the comparison; rate: Hz, None if it is unknown; budgets: names, the
-        smallest first; rows: points, facts and costs.
+        rate: Hz, None if it is unknown; budgets: names, the smallest first; rows: points, facts and
+        costs.
     """
     sizes: dict[str, int] = {}
     for row in comparison.rows:
         sizes[row["budget"]] = max(row["parameters"], sizes.get(row["budget"], 0))
     return {
-        "key": f"{comparison.title} {comparison.changed}",
         "rate": find_rate(comparison),
         "budgets": sorted(sizes, key=lambda name: sizes[name]),
         "rows": [_row_message(row) for row in comparison.rows],

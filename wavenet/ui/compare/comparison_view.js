@@ -102,12 +102,12 @@ function select(member, budget = selected?.budget) {
   send('show');
 }
 
+// The page passes only a value that has changed, so opening the tab again keeps the selection.
 function receive() {
   const message = props.value;
   if (!message || typeof message !== 'object') return;
   find('.comparison').dataset.state = message.error ? 'error' : 'ready';
   if (message.error) { data = null; find('.status').textContent = message.error; return; }
-  if (data?.key === message.key) { drawPlots(); return; } // the tab was opened again
   data = { ...message, members: [...new Set(message.rows.map((row) => row.member))] };
   selected = null;
   listChoices();
