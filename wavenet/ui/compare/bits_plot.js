@@ -35,7 +35,7 @@ function linearAxis(low, high, from, to) {
 function placeMarks(x, y) {
   return data.rows.filter((row) => row.speeds[speedKind]).map((row) => ({ row,
     n: data.members.indexOf(row.member), x: x.at(row.speeds[speedKind]), y: y.at(row.bits),
-    r: 3.5 + 1.8 * data.budgets.indexOf(row.budget) }));
+    r: 4.5 + 1.8 * data.budgets.indexOf(row.budget) }));
 }
 
 function drawAxes(x, y, width) {

@@ -52,9 +52,11 @@ function drawSurprise(size) {
   const bottom = height - 18;
   const { svg, width, x } = resetSvg('.surprise', height);
   const lines = data.members.map((member) => smoothed(member.surprise, size));
-  const highest = Math.max(1, ...lines.map((line) => line.reduce((a, b) => Math.max(a, b), 0)));
+  // Samples to which a member gives almost no probability would hide all other differences.
+  const limit = 1.5 * Math.log2(data.classes);
+  const highest = Math.min(limit, Math.max(1, ...lines.map((line) => line.reduce((a, b) => Math.max(a, b), 0))));
   const step = [0.5, 1, 2, 5, 10].find((n) => highest / n <= 6) ?? 20;
-  const y = (v) => bottom - v / highest * (bottom - TOP);
+  const y = (v) => bottom - Math.min(1, v / highest) * (bottom - TOP);
   for (let value = 0; value <= highest; value += step) {
     svg.append(makeSvg('path', { class: 'grid', d: `M${LEFT} ${y(value)}H${width - RIGHT}` }),
       makeSvg('text', { class: 'end', x: LEFT - 6, y: y(value) + 4 }, value));
@@ -84,7 +86,8 @@ function buildCharts() {
   }));
 }
 
-// Probabilities of all codes by a member at the cursor.
+// Probabilities of all codes by a member at the cursor. The charts have one scale, that of the
+// largest probability that is visible.
 function probabilities(n) {
   const { classes, count } = data;
   const begin = (n * count + current) * classes;
@@ -97,10 +100,11 @@ function drawCharts(isZoomed) {
   const { width, height } = CHART;
   const [from, to] = isZoomed ? [code - ZOOM_CODES / 2, code + ZOOM_CODES / 2] : [0, data.classes];
   const x = (c) => width * (c - from) / (to - from);
-  const highest = Math.max(...data.members.map((member) => member.peaks[current])) * 1.05;
+  const rows = data.members.map((_, n) => probabilities(n));
+  const highest = Math.max(...rows.flatMap((p) => [...p.subarray(Math.max(0, from), to)]), 1e-9);
   const y = (p) => height - 2 - p / highest * (height - 6);
   data.members.forEach((member, n) => {
-    const p = probabilities(n);
+    const p = rows[n];
     let area = `M${x(from)} ${height - 2}`;
     for (let c = from; c < to; c += 1) area += `V${y(p[c] ?? 0).toFixed(1)}H${x(c + 1).toFixed(1)}`;
     const button = find(`[data-chart="${n}"]`);
