@@ -50,8 +50,8 @@ def find_budgets(
     if parameters is not None or seconds is not None:
         if names or parameters is None or seconds is None:
             raise ConfigError(
-                "--parameters and --training-seconds together are a budget of their own; give both, "
-                "and no --budget"
+                "--parameters and --training-seconds together are a budget of their own; give "
+                "both, and no --budget"
             )
         return [Budget("own", parameters, seconds)]
     known = [budget.name for budget in BUDGETS]
