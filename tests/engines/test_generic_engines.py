@@ -291,6 +291,6 @@ def test_state_bytes_are_those_of_the_memory(name):
 def test_engines_for_one_architecture_reject_the_minimal_model():
     model = make_minimal()
     for name in ("cpu", "gpu"):
-        with pytest.raises(ModelUnsupported, match="MinimalModel"):
+        with pytest.raises(ModelUnsupported, match="minimal"):
             make_engine(name, model)
     assert make_engine("auto", model).name == "cached"

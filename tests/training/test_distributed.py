@@ -135,7 +135,7 @@ def test_only_the_accumulation_steps_may_change_when_a_run_is_resumed(tmp_path):
 def test_an_accumulated_step_has_fewer_clips_at_a_time(tmp_path, monkeypatch):
     clips, mean_nll = [], task.mean_nll
 
-    def watched_nll(model, batch):
+    def watched_nll(model, batch, truncation=None):
         if model.output.weight.requires_grad:
             clips.append(len(batch.codes))
         return mean_nll(model, batch)

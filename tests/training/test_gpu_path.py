@@ -91,7 +91,7 @@ def test_nothing_changes_from_a_step_that_is_not_finite(
     config, dataset, seen = make_config(), make_dataset(), []
     train_step, mean_nll = loop.train_step, task.mean_nll
 
-    def poisoned_nll(model, batch):
+    def poisoned_nll(model, batch, truncation=None):
         loss = mean_nll(model, batch)
         if len(seen) != step or not model.output.weight.requires_grad:
             return loss
