@@ -108,7 +108,7 @@ def test_a_clip_that_fails_is_reported_in_a_line(run_command, project, monkeypat
     assert "second line" not in err
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0, "above 0"), (3600, "at most 600")])
+@pytest.mark.parametrize(("seconds", "words"), [(0, "at least 0.001"), (3600, "at most 600")])
 def test_a_length_out_of_range_is_refused_before_anything_is_read(
     run_command, project, seconds, words
 ):
