@@ -158,7 +158,7 @@ class NGram(StatisticsModel[NGramConfig]):
         return TensorMemory([torch.full(shape, self.start_code, device=device or self.device)])
 
     def step(self, memory: Memory, codes: Tensor, bias: Tensor | None) -> Tensor:
-        """Look up the counts of one context."""
+        """Read the counts of one context."""
         rows = torch.zeros_like(codes) if bias is None else bias[:, 0, 0].round().long()
         return self.output_params(self._find_contexts(codes[:, None], rows[:, None], memory)[:, 0])
 
