@@ -46,7 +46,7 @@ def find_dependencies(model, mask_set, windows=8):
 
 
 def break_the_last_mask(monkeypatch):
-    """Return masks whose outputs also read units of their own degree: a wrong rule."""
+    """Replace the masks: outputs also read units of their own degree, a wrong rule."""
 
     def broken(order, degrees):
         return [*make_masks(order, degrees)[:-1], order[:, None] >= degrees[-1]]
