@@ -25,8 +25,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wavenet.config import Width
-from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
-from wavenet.model.conditioning import Conditioning, interpolate_rows
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, sample_biases
+from wavenet.model.conditioning import Conditioning
 from wavenet.model.memory import Memory, TensorMemory
 from wavenet.model.model_config import ModelConfig
 
@@ -200,12 +200,12 @@ class AttentionModel(AutoregressiveModel[AttentionConfigT]):
         """Return the last x after its norm, (B, T, channels); see the base class."""
         kept = None if memory is None else cast(TensorMemory, memory)
         samples = inputs.shape[1]
-        frames, leads = frame_biases(conditioning, start, samples)
+        biases = sample_biases(conditioning, start, samples)
         first = self._first_positions(start, kept)
         steps = torch.arange(samples, device=inputs.device)
         x = self.embedding(inputs) + self.position_encoding(first[:, None] + steps)
-        if frames is not None:
-            x = x + interpolate_rows(frames[:, :, 0], leads, samples, conditioning.hop_length)
+        if biases is not None:
+            x = x + biases[:, :, 0]
         for layer, block in enumerate(self.blocks):
             x = block(x, self._attend(layer, block.split(x), first, kept))
         if kept is not None:

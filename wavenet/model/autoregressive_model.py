@@ -29,6 +29,7 @@ from wavenet.model.conditioning import (
     encode_globals,
     encode_labels,
     frames_needed,
+    interpolate_rows,
     stack_frames,
 )
 from wavenet.model.distributions import Categorical, make_distribution
@@ -305,3 +306,19 @@ def frame_biases(
         first = (start // hop).to(first.device, non_blocking=True)
         leads = (start % hop).tolist()
     return conditioning.biases(first, frames_needed(max(leads), samples, hop)), leads
+
+
+def sample_biases(conditioning: Conditioning, start: Tensor | None, samples: int) -> Tensor | None:
+    """Compute the biases of every sample of a sequence; for a model without a faster way.
+
+    Args:
+        start: (B,) as in `AutoregressiveModel.hidden_states`.
+        samples: T, length of the sequence.
+    Returns:
+        (B, T, layers, bias width), or None without conditions.
+    """
+    frames, leads = frame_biases(conditioning, start, samples)
+    if frames is None:
+        return None
+    rows = interpolate_rows(frames.flatten(2), leads, samples, conditioning.hop_length)
+    return rows.unflatten(2, frames.shape[2:])

@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wavenet.config import Width
-from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
-from wavenet.model.conditioning import Conditioning, interpolate_rows
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, sample_biases
+from wavenet.model.conditioning import Conditioning
 from wavenet.model.masked_convolution import Place
 from wavenet.model.memory import Memory, TensorMemory
 from wavenet.model.model_config import ModelConfig
@@ -130,12 +130,7 @@ class ImageModel(AutoregressiveModel[ImageConfig]):
         memory: Memory | None = None,
     ) -> Tensor:
         """Return the features of the pixels, (B, T, channels); see the base class."""
-        frames, leads = frame_biases(conditioning, start, inputs.shape[1])
-        bias = None
-        if frames is not None:
-            hop, samples = conditioning.hop_length, inputs.shape[1]
-            bias = interpolate_rows(frames.flatten(2), leads, samples, hop)
-            bias = bias.unflatten(2, frames.shape[2:])
+        bias = sample_biases(conditioning, start, inputs.shape[1])
         return self._run(inputs, bias, start, memory)
 
     def output_params(self, hidden: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wavenet.config import Width
-from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
-from wavenet.model.conditioning import Conditioning, interpolate_rows
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, sample_biases
+from wavenet.model.conditioning import Conditioning
 from wavenet.model.made_masks import draw_degrees, draw_orders, make_masks, window_index
 from wavenet.model.memory import Memory, TensorMemory
 from wavenet.model.model_config import ModelConfig
@@ -224,10 +224,8 @@ class MADE(AutoregressiveModel[MADEConfig]):
         self, conditioning: Conditioning, start: Tensor | None, samples: int
     ) -> Tensor | None:
         """Return the bias of every sample, (B, T, hidden_channels), or None."""
-        frames, leads = frame_biases(conditioning, start, samples)
-        if frames is None:
-            return None
-        return interpolate_rows(frames[:, :, 0], leads, samples, conditioning.hop_length)
+        biases = sample_biases(conditioning, start, samples)
+        return None if biases is None else biases[:, :, 0]
 
     def _predict(self, inputs: Tensor, bias: Tensor | None, memory: Memory | None) -> Tensor:
         """Compute the features of the last code of the window of each sample, (B, T, width)."""

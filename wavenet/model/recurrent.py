@@ -48,8 +48,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wavenet.config import Width
-from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
-from wavenet.model.conditioning import Conditioning, interpolate_rows
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, sample_biases
+from wavenet.model.conditioning import Conditioning
 from wavenet.model.memory import Memory, TensorMemory
 from wavenet.model.model_config import ModelConfig
 
@@ -166,10 +166,9 @@ class RecurrentNetwork(AutoregressiveModel[RecurrentConfig]):
     ) -> Tensor:
         """Return the states h_t of the last layer, (B, T, hidden_channels); see the base class."""
         x = self.embedding(inputs)
-        frames, leads = frame_biases(conditioning, start, x.shape[1])
-        if frames is not None:
-            hop = conditioning.hop_length
-            x = x + interpolate_rows(frames[:, :, 0], leads, x.shape[1], hop)
+        biases = sample_biases(conditioning, start, x.shape[1])
+        if biases is not None:
+            x = x + biases[:, :, 0]
         return self._recur(x, memory)
 
     def output_params(self, hidden: Tensor) -> Tensor:

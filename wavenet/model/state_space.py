@@ -23,8 +23,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wavenet.config import Width
-from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, frame_biases
-from wavenet.model.conditioning import Conditioning, interpolate_rows
+from wavenet.model.autoregressive_model import AutoregressiveModel, Fact, sample_biases
+from wavenet.model.conditioning import Conditioning
 from wavenet.model.memory import Memory, TensorMemory
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.state_space_layer import StateSpaceLayer
@@ -112,10 +112,9 @@ class StateSpace(AutoregressiveModel[StateSpaceConfig]):
     ) -> Tensor:
         """Return the outputs of the last block, (B, T, channels); see the base class."""
         x = self.embedding(inputs)
-        frames, leads = frame_biases(conditioning, start, x.shape[1])
-        if frames is not None:
-            hop = conditioning.hop_length
-            x = x + interpolate_rows(frames[:, :, 0], leads, x.shape[1], hop)
+        biases = sample_biases(conditioning, start, x.shape[1])
+        if biases is not None:
+            x = x + biases[:, :, 0]
         return self._run_blocks(x, memory)
 
     def output_params(self, hidden: Tensor) -> Tensor:
