@@ -247,18 +247,23 @@ def test_auto_finds_an_engine_and_a_description_is_there(loaded):
     assert loaded.config.model.approximate_parameters >= 0.8 * facts["parameters"]
 
 
-def test_views_of_a_wavenet_refuse_the_others(loaded):
-    codes, _ = recording(loaded)
-    calls = [
-        lambda: view_steps(loaded, request_of(loaded), codes[0], 250),
-        lambda: make_engine("cpu", loaded.model),
-    ]
-    for call in calls:
-        if loaded.config.model.architecture == "wavenet":
-            call()
-        else:
-            with pytest.raises(ModelUnsupported, match="WaveNet"):
-                call()
+def test_only_a_wavenet_has_a_compiled_engine(loaded):
+    if loaded.config.model.architecture == "wavenet":
+        make_engine("cpu", loaded.model)
+        return
+    with pytest.raises(ModelUnsupported, match="WaveNet"):
+        make_engine("cpu", loaded.model)
+
+
+def test_the_steps_of_a_clip_are_its_predictions(loaded):
+    """For every architecture; the activations of layers only for a WaveNet."""
+    codes, conditioning = recording(loaded)
+    steps = view_steps(loaded, request_of(loaded), codes[0], 250)
+    expected = loaded.model(codes, conditioning)[0].T
+    torch.testing.assert_close(steps.params, expected[250:], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(steps.params, expected[249:-1], rtol=1e-4, atol=1e-4)  # control
+    is_wavenet = loaded.config.model.architecture == "wavenet"
+    assert (steps.activations is not None) == is_wavenet
 
 
 def test_the_influence_of_past_samples_is_measured(loaded):
