@@ -38,6 +38,7 @@ SUFFIXES = {
     ".safetensors",
     ".md",
 }
+NAMES = {"LICENSE", "sample.wav"}  # sample.wav: the clip of a model of the comparison
 VERSION = (3, 12)
 PORT = 7860
 
@@ -66,7 +67,7 @@ def assemble(target: Path, source: Path = ROOT) -> list[str]:
 
 def is_program_file(path: Path) -> bool:
     """Return whether a file belongs to the program, a recipe, a checkpoint or a licence."""
-    return path.suffix in SUFFIXES or path.name == "LICENSE"
+    return path.suffix in SUFFIXES or path.name in NAMES
 
 
 def front_matter(readme: Path) -> dict[str, str]:
