@@ -11,9 +11,10 @@ import json
 import shutil
 from pathlib import Path
 
-from wavenet.checkpoint import CARD, CONFIG, WEIGHTS, load_config
+from wavenet.checkpoint import CARD, CONFIG, load_config
 from wavenet.comparison.comparison_table import format_table
 from wavenet.comparison.members import BY_NAME
+from wavenet.weights_file import WEIGHTS
 
 TARGET = Path(__file__).parents[1] / "checkpoints" / "compare"
 METRICS = "metrics.json"

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from wavenet import checkpoint
-from wavenet.checkpoint import CONFIG, WEIGHTS, AudioConfig, CheckpointConfig
+from wavenet.checkpoint import CONFIG, AudioConfig, CheckpointConfig
 from wavenet.codec import MuLawCodec
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConfigError
@@ -27,6 +27,7 @@ from wavenet.model.conditions import (
 )
 from wavenet.model.wavenet import WaveNetConfig
 from wavenet.sampling import SamplingConfig
+from wavenet.weights_file import WEIGHTS
 
 TINY = {
     "format_version": 1,

@@ -5,19 +5,13 @@ config is checked, and the sizes it defines are computed, before anything is bui
 fit the config exactly. Called by everything that runs or trains a model.
 """
 
-import json
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import nn
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import checkpoint_folders
@@ -32,13 +26,11 @@ from wavenet.model.frame_scales import FrameStatistics
 from wavenet.model.model_config import ModelConfig
 from wavenet.rounding_costs import RoundingCosts
 from wavenet.sampling import SamplingConfig
-from wavenet.user_input.separated_text import LFS_START
+from wavenet.weights_file import WEIGHTS, read_bytes, read_weights, write_weights
 
-WEIGHTS = "model.safetensors"
 CONFIG = checkpoint_folders.CONFIG
 CARD = "README.md"
 MAX_CONFIG_BYTES = 1 << 20
-MAX_HEADER_BYTES = 1 << 20
 
 
 class AudioConfig(StrictConfig):
@@ -246,15 +238,8 @@ def save(
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_config(folder, config, replace)
-    try:
-        with atomic_file(folder / WEIGHTS, replace) as path:
-            path.write_bytes(save_tensors(tensors))
-    except OSError as error:
-        raise CheckpointError(
-            f"the checkpoint {folder} cannot be written: {os_error_reason(error)}"
-        ) from None
+    write_weights(folder / WEIGHTS, model.state_dict(), replace)
 
 
 def save_config(folder: Path, config: CheckpointConfig, replace: bool = True) -> None:
@@ -287,7 +272,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         model = build(config)
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from None
-    tensors = _read_weights(folder / WEIGHTS, model.state_dict())
+    tensors = read_weights(folder / WEIGHTS, model.state_dict())
     model.load_state_dict(tensors)
     model.requires_grad_(False)
     with device_errors():
@@ -316,83 +301,10 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         raise CheckpointError(
             f"{path.parent} is the folder of a run; its checkpoint is {path.parent / 'checkpoint'}"
         )
-    text = _read_bytes(path, MAX_CONFIG_BYTES)
+    text = read_bytes(path, MAX_CONFIG_BYTES)
     try:
         return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except RecursionError:
         raise CheckpointError(f"{path} is nested too deeply for a config") from None
-
-
-def _read_bytes(path: Path, limit: int) -> bytes:
-    try:
-        if not path.is_file():
-            raise CheckpointError(f"{path.parent} has no {path.name}; the checkpoint is incomplete")
-        size = path.stat().st_size
-        if size > limit:
-            raise CheckpointError(f"{path} has {size:,} bytes; expected at most {limit:,}")
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-
-
-def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Read tensors; names, shapes and dtypes must be the expected ones, and all values finite."""
-    body = sum(t.numel() * t.element_size() for t in expected.values())
-    data = _read_bytes(path, body + MAX_HEADER_BYTES)
-    found = _header(path, data)
-    wanted = {name: (tuple(t.shape), "F32") for name, t in expected.items()}
-    if found != wanted:
-        raise CheckpointError(f"{path} does not fit its {CONFIG}: {_difference(found, wanted)}")
-    try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path} is damaged: the tensor {name} contains NaN or infinity")
-    return tensors
-
-
-def _header(path: Path, data: bytes) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and dtype by name; the file begins with 8 bytes of length, then JSON."""
-    try:
-        (length,) = struct.unpack_from("<Q", data)
-        if length > min(MAX_HEADER_BYTES, len(data) - 8):
-            raise ValueError("its header is longer than the file")
-        header = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
-        header.pop("__metadata__", None)
-        return {name: (tuple(h["shape"]), str(h["dtype"])) for name, h in header.items()}
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        # checked last: the length of a valid header can begin with the same two bytes
-        if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-            raise CheckpointError(
-                f"{path} is a pickle, which could run code when it is read; expected safetensors"
-            ) from None
-        if data.startswith(LFS_START):
-            raise CheckpointError(
-                f"{path} is a Git LFS pointer, not the weights; run `git lfs pull`"
-            ) from None
-        raise CheckpointError(f"{path} is truncated, or is no safetensors file: {error}") from None
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Raise if a name occurs twice; JSON readers differ in which one they keep."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name occurs twice in its header")
-    return result
-
-
-def _difference(
-    found: Mapping[str, tuple[tuple[int, ...], str]],
-    wanted: Mapping[str, tuple[tuple[int, ...], str]],
-) -> str:
-    for name in wanted:
-        if name not in found:
-            return f"the tensor {name} is missing"
-        if found[name] != wanted[name]:
-            return f"the tensor {name} is {found[name]}, expected {wanted[name]}"
-    extra = next(name for name in found if name not in wanted)
-    return f"the tensor {extra!r} is unknown"

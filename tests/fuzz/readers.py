@@ -29,7 +29,7 @@ from wavenet.batch.clip_storage import open_remote_storage
 from wavenet.batch.journal import Journal
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.output_names import check_output_name, fill_template
-from wavenet.checkpoint import CARD, CONFIG, WEIGHTS, AudioConfig, CheckpointConfig
+from wavenet.checkpoint import CARD, CONFIG, AudioConfig, CheckpointConfig
 from wavenet.cli.batch_options import parse_batch_size, parse_shard
 from wavenet.cli.options import parse_condition_values
 from wavenet.codec import MuLawCodec
@@ -51,6 +51,7 @@ from wavenet.training.run_status import read_status
 from wavenet.ui.generate.share_settings import read_link
 from wavenet.ui.receptive_field.network_settings import read_dilations
 from wavenet.ui.server.uploads import resolve_served_file, upload_path
+from wavenet.weights_file import WEIGHTS
 
 # those of these formats that the project reads
 FORMATS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")

@@ -37,7 +37,7 @@ from wavenet.batch.output_suffix import (
     find_other_suffix,
     replace_suffix,
 )
-from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
+from wavenet.checkpoint import CONFIG, Checkpoint, load
 from wavenet.checkpoint_folders import resolve_checkpoint
 from wavenet.devices import AUTO
 from wavenet.errors import ConditionError
@@ -53,6 +53,7 @@ from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
 from wavenet.user_input.typed_numbers import parse_number
+from wavenet.weights_file import WEIGHTS
 
 # Part of every params hash. Increase it if the same task produces another file: all clips are then
 # generated again.

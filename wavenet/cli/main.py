@@ -19,6 +19,7 @@ import wavenet
 from wavenet.cache_folders import use_writable_caches
 from wavenet.cli import (
     analyse_command,
+    autoencoder_command,
     batch_command,
     bench_command,
     compare_command,
@@ -72,6 +73,7 @@ app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(compare_command.app, name="compare")
 app.add_typer(images_command.app, name="images")
+app.add_typer(autoencoder_command.app, name="autoencoder")
 app.add_typer(hub_command.app, name="hub")
 set_classes(app)
 

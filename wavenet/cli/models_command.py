@@ -49,9 +49,10 @@ def describe_model(name: str, folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a file is missing or damaged.
     """
-    from wavenet.checkpoint import WEIGHTS, load_config
+    from wavenet.checkpoint import load_config
     from wavenet.errors import CheckpointError
     from wavenet.sharing.card_reader import get_licence, read_card
+    from wavenet.weights_file import WEIGHTS
 
     config = load_config(folder)
     try:

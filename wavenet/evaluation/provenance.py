@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 import wavenet
-from wavenet.checkpoint import WEIGHTS, Checkpoint
+from wavenet.checkpoint import Checkpoint
+from wavenet.weights_file import WEIGHTS
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa")
 

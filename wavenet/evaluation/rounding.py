@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wavenet.checkpoint import WEIGHTS, Checkpoint, load, save_config
+from wavenet.checkpoint import Checkpoint, load, save_config
 from wavenet.engines.registry import make_engine
 from wavenet.errors import EngineUnavailable
 from wavenet.evaluation.baselines import select_evenly
@@ -21,6 +21,7 @@ from wavenet.progress import NoProgress, Progress
 from wavenet.rounding_costs import ROUNDED_PRECISIONS, RoundingCost, RoundingCosts
 from wavenet.training.segmentation import TrainingClip
 from wavenet.training.task import bits_per_sample
+from wavenet.weights_file import WEIGHTS
 
 MAX_SAMPLES = 200_000  # a measurement then takes seconds; the interval is about 0.0003 bits wide
 

@@ -13,18 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
-from wavenet.checkpoint import (
-    CARD,
-    CONFIG,
-    MAX_CONFIG_BYTES,
-    MAX_HEADER_BYTES,
-    WEIGHTS,
-    load,
-)
+from wavenet.checkpoint import CARD, CONFIG, MAX_CONFIG_BYTES, load
 from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.model_config import MAX_PARAMETERS
 from wavenet.sharing.card_reader import MAX_CARD_BYTES
+from wavenet.weights_file import MAX_HEADER_BYTES, WEIGHTS
 
 # The files of a checkpoint, with the maximum size of each.
 MAX_BYTES = {

@@ -9,11 +9,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from wavenet.checkpoint import WEIGHTS
 from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import ConditionError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, staging_folder
 from wavenet.sharing.local_models import mark_added
+from wavenet.weights_file import WEIGHTS
 
 DIGEST_FILE = "published.txt"  # in the folder of a run: digest of the copied checkpoint
 

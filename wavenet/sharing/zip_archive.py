@@ -13,10 +13,11 @@ import zlib
 from pathlib import Path
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
-from wavenet.checkpoint import CONFIG, WEIGHTS, CheckpointConfig
+from wavenet.checkpoint import CONFIG, CheckpointConfig
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.sharing.install import MAX_BYTES, REQUIRED, check_name_is_free, staging_folder
+from wavenet.weights_file import WEIGHTS
 
 MAX_ENTRIES = 64
 # Largest weights in an archive; larger checkpoints are shared on the Hub.

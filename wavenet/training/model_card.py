@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from audio_utils.atomic_files import atomic_file
-from wavenet.checkpoint import CARD, WEIGHTS, Checkpoint, CheckpointConfig
+from wavenet.checkpoint import CARD, Checkpoint, CheckpointConfig
 from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.terminal import escape_controls
 from wavenet.training.dataset import Dataset
+from wavenet.weights_file import WEIGHTS
 
 GENERATED_MARK = "<!-- Written by `wavenet train`. Remove this line to keep your changes. -->"
 CARD_TEXT = """\

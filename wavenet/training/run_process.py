@@ -22,11 +22,12 @@ from pydantic import Field
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import folder_lock
-from wavenet.checkpoint import CONFIG, WEIGHTS
+from wavenet.checkpoint import CONFIG
 from wavenet.config import Name, StrictConfig, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.training.recipe import BUILT_IN
 from wavenet.training.warm_worker import TrainCommand, WarmWorker, spawn_detached
+from wavenet.weights_file import WEIGHTS
 
 PLAN_FILE = "run.json"
 CONTROL_FILE = "control.json"

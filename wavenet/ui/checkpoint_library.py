@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from wavenet.checkpoint import CONFIG, WEIGHTS, Checkpoint, load
+from wavenet.checkpoint import CONFIG, Checkpoint, load
 from wavenet.checkpoint_folders import list_in_studio
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import CheckpointError
 from wavenet.generation.checkpoint_engine import make_checkpoint_engine
+from wavenet.weights_file import WEIGHTS
 
 
 def list_checkpoints(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ import gradio as gr
 import torch
 from markupsafe import Markup
 
-from wavenet.checkpoint import CARD, CONFIG, WEIGHTS, CheckpointConfig, load_config
+from wavenet.checkpoint import CARD, CONFIG, CheckpointConfig, load_config
 from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import WaveNetError
 from wavenet.model.architectures import build_model
@@ -33,6 +33,7 @@ from wavenet.ui.models.model_sample import sample_path
 from wavenet.ui.page_text import error_sentence
 from wavenet.ui.server.uploads import served_url
 from wavenet.ui.templates import render, scripted_html
+from wavenet.weights_file import WEIGHTS
 
 ELEMENT_ID = "model-shelf"
 NO_LICENCE = "not stated; ask the authors"
