@@ -24,6 +24,8 @@ from tests.corpus import write_recordings
 from tests.importing import r9_settings, r9_tensors, vh_tensors
 from tests.training import initial_state, make_settings
 from wavenet import checkpoint
+from wavenet.autoencoder.autoencoder_folder import load_autoencoder, save_autoencoder
+from wavenet.autoencoder.mel_autoencoder import AutoencoderConfig, MelAutoencoder
 from wavenet.batch.batch_config import BatchOptions, BatchSettings, ExecutionConfig
 from wavenet.batch.clip_storage import open_remote_storage
 from wavenet.batch.journal import Journal
@@ -79,6 +81,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
     return {
         **_audio_targets(),
         **_checkpoint_targets(folder / "checkpoint"),
+        **_autoencoder_targets(folder / "autoencoder"),
         **_table_targets(folder / "tables"),
         **_training_targets(folder / "training"),
         **_corpus_targets(folder / "corpus"),
@@ -125,6 +128,16 @@ def _audio_targets() -> dict[str, Target]:
             f"a.{suffix}", lambda path: io.read(path, RATE), buffer.getvalue()
         )
     return targets
+
+
+def _autoencoder_targets(folder: Path) -> dict[str, Target]:
+    mel = MelCondition(n_mels=4, win_length=160)
+    sizes = {"sample_rate": RATE, "hop": 80, "mel": mel, "channels": 4, "blocks": 1}
+    save_autoencoder(folder, MelAutoencoder(AutoencoderConfig(name="small", **sizes)))
+    return {
+        f"autoencoder {name}": _folder_target(folder, name, load_autoencoder)
+        for name in (CONFIG, WEIGHTS)
+    }
 
 
 def _save_checkpoint(folder: Path) -> Path:

@@ -109,8 +109,22 @@ def test_muon_gets_the_hidden_matrices_of_a_recurrent_model(recurrent):
 def test_the_generic_loss_equals_the_clipwise_loss_of_a_wavenet(monkeypatch, bits):
     codec, output = (CODEC, {}) if bits == 8 else (Pcm16Codec(), {"output": GaussianOutput()})
     model = build_model(make_config(bits=bits, **output))
-    clips = [make_clip(60, 0), make_clip(90, 1, context=20, start=50)]
+    clips = [make_clip(260, 0), make_clip(290, 1, context=20, start=50)]
     batch = encode_batch(collate(clips, codec, MODEL, [1.0, 1.0]), model)
     clipwise = mean_nll(model, batch).item()
     monkeypatch.setattr(cpu_loss, "supports", lambda model: False)
     assert mean_nll(model, batch).item() == pytest.approx(clipwise, rel=1e-5)
+
+
+@pytest.mark.parametrize("longest", [cpu_loss.SHORTEST_BATCH - 100, cpu_loss.SHORTEST_BATCH])
+def test_only_the_loss_of_long_clips_is_computed_clip_by_clip(monkeypatch, longest):
+    model, calls, clipwise_nll = build_model(make_config()), [], cpu_loss.clipwise_nll
+
+    def count_calls(*arguments):
+        calls.append(arguments)
+        return clipwise_nll(*arguments)
+
+    monkeypatch.setattr(cpu_loss, "clipwise_nll", count_calls)
+    clips = [make_clip(longest, 0), make_clip(30, 1)]
+    mean_nll(model, encode_batch(collate(clips, CODEC, MODEL, [1.0, 1.0]), model))
+    assert len(calls) == (longest == cpu_loss.SHORTEST_BATCH)

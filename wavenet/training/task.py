@@ -242,7 +242,11 @@ def mean_nll(
         input_codes = replace_by_own_samples(model, batch, input_codes)
     if truncation is not None:
         total = truncated_nll(model, batch, input_codes, truncation)
-    elif batch.codes.device.type == "cpu" and cpu_loss.supports(model):
+    elif (
+        batch.codes.device.type == "cpu"
+        and batch.codes.shape[1] >= cpu_loss.SHORTEST_BATCH
+        and cpu_loss.supports(model)
+    ):
         total = cpu_loss.clipwise_nll(
             model, batch.codes, batch.mask, batch.start, batch.conditioning, input_codes
         )
