@@ -302,6 +302,11 @@ def load_config(folder: str | Path) -> CheckpointConfig:
             f"{path.parent} is the folder of a run; its checkpoint is {path.parent / 'checkpoint'}"
         )
     text = read_bytes(path, MAX_CONFIG_BYTES)
+    if checkpoint_folders.AUTOENCODER_MARK in text:
+        raise CheckpointError(
+            f"{path.parent} is an autoencoder, expected a model that generates; use it with the "
+            "option --autoencoder of `wavenet autoencoder`"
+        )
     try:
         return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:

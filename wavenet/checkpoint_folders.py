@@ -18,6 +18,7 @@ from wavenet.user_input.close_names import find_close_name
 from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
+AUTOENCODER_MARK = b'"mel-autoencoder"'  # in the config of an autoencoder, and in no other
 # OWNER/NAME of the Hugging Face Hub
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.autoencoder.conftest import BANDS
+from wavenet import checkpoint
 from wavenet.autoencoder.autoencoder_folder import load_autoencoder, save_autoencoder
 from wavenet.autoencoder.finite_scalar_quantizer import FiniteScalarConfig
 from wavenet.autoencoder.mel_autoencoder import AutoencoderConfig, MelAutoencoder
@@ -89,6 +90,12 @@ def test_a_damaged_folder_is_refused(config, model, tmp_path):
 def test_a_checkpoint_of_samples_is_not_an_autoencoder(vocoder):
     with pytest.raises(CheckpointError, match="is not an autoencoder but another model"):
         load_autoencoder(vocoder.folder)
+
+
+def test_an_autoencoder_is_not_a_checkpoint_of_samples(model, tmp_path):
+    save_autoencoder(tmp_path / "a", model)
+    with pytest.raises(CheckpointError, match="is an autoencoder, expected a model that generates"):
+        checkpoint.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize(

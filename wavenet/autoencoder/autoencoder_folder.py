@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.autoencoder.mel_autoencoder import AutoencoderConfig, MelAutoencoder
-from wavenet.checkpoint_folders import CONFIG, resolve_checkpoint
+from wavenet.checkpoint_folders import AUTOENCODER_MARK, CONFIG, resolve_checkpoint
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.weights_file import WEIGHTS, read_bytes, read_weights, write_weights
@@ -48,7 +48,7 @@ def save_autoencoder(folder: Path, model: MelAutoencoder, replace: bool = True) 
 
 
 def load_autoencoder(folder: str | Path) -> LoadedAutoencoder:
-    """Read the folder of an autoencoder, by its path or by a name such as codes/vector.
+    """Read the folder of an autoencoder, by its path or by a name such as checkpoints/codes/vector.
 
     Raises:
         CheckpointError: the folder or a file is missing or damaged, or the weights do not fit.
@@ -60,7 +60,7 @@ def load_autoencoder(folder: str | Path) -> LoadedAutoencoder:
             "`wavenet autoencoder train` writes"
         )
     text = read_bytes(folder / CONFIG, MAX_CONFIG_BYTES)
-    if b'"mel-autoencoder"' not in text:
+    if AUTOENCODER_MARK not in text:
         raise CheckpointError(
             f"{folder} is not an autoencoder but another model; use the folder that `wavenet "
             "autoencoder train` wrote"

@@ -52,7 +52,7 @@ VocoderOption = Annotated[
     Path, typer.Option(help="Checkpoint of the vocoder that makes sound from the frames.")
 ]
 AutoencoderOption = Annotated[
-    Path, typer.Option(help="Folder of an autoencoder, or a name such as codes/vector.")
+    Path, typer.Option(help="Folder of an autoencoder, or a name such as checkpoints/codes/vector.")
 ]
 
 app = typer.Typer(
