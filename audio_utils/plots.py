@@ -140,6 +140,25 @@ def plot_sound_image(levels: Tensor, seconds: float, config: FeatureConfig) -> F
     return figure
 
 
+def plot_pixels(levels: Tensor) -> Figure:
+    """Draw the levels of any image, without axes.
+
+    Args:
+        levels: (rows, columns), 0 to 15, row 0 at the top.
+    Returns:
+        A figure in which every pixel is a square; the longer side has 2.6 inches or a little less,
+        or one dot per pixel.
+    """
+    rows, columns = levels.shape
+    dots = max(1, int(FIGURE_SIZE_INCHES[1] * _DPI) // max(rows, columns))
+    figure = Figure(figsize=(columns * dots / _DPI, rows * dots / _DPI))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    shown = axes.imshow(levels.numpy(), aspect="auto", interpolation="nearest", cmap="gray")
+    shown.set_clim(0, 15)
+    return figure
+
+
 def plot_mfcc(waveform: Tensor, sample_rate: int, config: FeatureConfig | None = None) -> Figure:
     """Draw the cepstral coefficients over time.
 

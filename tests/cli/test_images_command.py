@@ -2,19 +2,24 @@
 
 import json
 
+import matplotlib.image as mpimg
 import numpy as np
 import pytest
 import soundfile
 import torch
+from sklearn.datasets import load_digits
 
 from audio_utils.sound_images import ImageSettings
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
 from wavenet.cli.image_files import CODEC, read_image, write_image
-from wavenet.model.conditions import LabelCondition, MelCondition
+from wavenet.model.conditions import LabelCondition, MelCondition, RasterCondition
 from wavenet.model.gated_pixel_cnn import GatedPixelCNNConfig
+from wavenet.recordings.audio_metadata import find_audio_files
+from wavenet.training.recipe import load_recipe
 
 SETTINGS = ImageSettings(bands=16, frames=12, seconds=0.36)
+SIZE = (16, 12)
 OPTIONS = ("--bands", 16, "--frames", 12, "--seconds", 0.36)
 
 
@@ -40,7 +45,7 @@ def images(run_command, recordings, tmp_path):
 def test_every_level_survives_a_file(tmp_path):
     levels = torch.arange(16 * 12).reshape(16, 12) % 16
     write_image(tmp_path / "a.wav", levels, False)
-    assert torch.equal(read_image(tmp_path / "a.wav", SETTINGS), levels)
+    assert torch.equal(read_image(tmp_path / "a.wav", *SIZE), levels)
     assert torch.equal(CODEC.encode(CODEC.decode(levels)), levels)
 
 
@@ -50,7 +55,7 @@ def test_images_have_the_names_of_their_recordings(images):
         "1_a_0.wav",
         "more/0_b_0.wav",
     ]
-    image = read_image(images / "0_a_0.wav", SETTINGS)
+    image = read_image(images / "0_a_0.wav", *SIZE)
     assert image.shape == (16, 12) and image.max() == 15
 
 
@@ -65,6 +70,33 @@ def test_a_file_that_cannot_be_read_is_reported(run_command, recordings, tmp_pat
     result = run_command("images", "encode", recordings, "--out", tmp_path / "x", *OPTIONS)
     assert result[0] == 3
     assert "2_a_0.wav" in result[2] and "3 images" in result[2]
+
+
+@pytest.mark.parametrize("table", ["metadata.csv", "metadata.jsonl"])
+def test_the_table_of_the_recordings_is_written_for_the_images(
+    run_command, recordings, tmp_path, monkeypatch, table
+):
+    """With the names of the images; recordings that are not in the table, or damaged, are not."""
+    soundfile.write(recordings / "b.flac", sine(0.3).numpy(), RATE)
+    (recordings / "bad.wav").write_bytes(b"RIFF")
+    rows = [("b.flac", "7"), ("more/0_b_0.wav", "ä"), ("bad.wav", "1")]
+    if table == "metadata.csv":
+        text = "file_name,digit\n" + "".join(f"{name},{digit}\n" for name, digit in rows)
+    else:
+        text = "".join(f'{{"digit": "{digit}", "file": "{name}"}}\n' for name, digit in rows)
+    (recordings / table).write_text(text, encoding="utf-8")
+    out = tmp_path / "x"
+    monkeypatch.chdir(tmp_path)  # the paths of a table are absolute, that of the folder is not
+    result = run_command("images", "encode", recordings.name, "--out", out, *OPTIONS, "--quiet")
+    assert result[0] == 3 and "2 images" in result[2]
+    files = find_audio_files(out)
+    found = {file.path.relative_to(out).as_posix(): file.fields for file in files}
+    assert found == {"b.wav": {"digit": "7"}, "more/0_b_0.wav": {"digit": "ä"}}
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.wav")) == sorted(found)
+
+
+def test_without_a_table_none_is_written(images):
+    assert [path.suffix for path in images.rglob("*") if path.is_file()] == [".wav"] * 3
 
 
 def test_recordings_that_differ_in_the_suffix_only_are_refused(run_command, recordings, tmp_path):
@@ -85,6 +117,41 @@ def test_an_image_becomes_sound_and_a_picture(run_command, images, tmp_path):
     assert (out / "0_a_0.png").read_bytes().startswith(b"\x89PNG")
     again = run_command("images", "decode", *files, "--out", out, *OPTIONS)
     assert_refused(again, "exists already", "--overwrite")
+
+
+def test_an_image_becomes_a_picture_alone(run_command, tmp_path):
+    write_image(tmp_path / "a.wav", torch.arange(15).reshape(3, 5), False)
+    out = tmp_path / "pictures"
+    command = ("images", "decode", tmp_path / "a.wav", "--out", out, "--no-sound")
+    size = ("--bands", 3, "--frames", 5)
+    assert run_command(*command, *size)[:2] == (0, f"{out / 'a.png'}\n")
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+    grey = mpimg.imread(out / "a.png")[..., 0]
+    assert grey.shape == (3 * 78, 5 * 78)  # 390 dots for five columns
+    # every pixel is a square of one grey level, black to white
+    middles = grey[39::78, 39::78]
+    assert np.abs(middles - np.arange(15).reshape(3, 5) / 15).max() < 0.01
+    assert np.array_equal(grey, middles.repeat(78, 0).repeat(78, 1))
+    assert_refused(run_command(*command, *size, "--overwrite", "--frames", 4), "15 samples", code=1)
+    for option in ("--vocoder", "--seed", "--seconds", "--range-db", "--sample-rate"):
+        result = run_command(*command, *size, "--overwrite", option, 1)
+        assert_refused(result, f"{option} has no effect with --no-sound")
+
+
+def test_handwritten_digits_are_images_in_a_split_by_blocks(run_command, tmp_path):
+    out = tmp_path / "digits"
+    result = run_command("images", "handwritten", "--out", out, "--quiet")
+    assert result[:2] == (0, f"{out}\n") and "1,797 images of 8 x 8 pixels" in result[2]
+    data = load_digits()
+    files = find_audio_files(out, load_recipe("handwritten").data.pattern)
+    by_index = {int(file.fields["index"]): file for file in files}
+    assert [by_index[n].fields["digit"] for n in range(1797)] == [str(d) for d in data.target]
+    splits = [by_index[n].fields["split"] for n in range(1797)]
+    assert splits == ["train"] * 1257 + ["validation"] * 180 + ["test"] * 360
+    for index in (0, 1500, 1796):
+        image = read_image(by_index[index].path, 8, 8)
+        assert np.array_equal(image, np.minimum(data.images[index], 15))
+    assert_refused(run_command("images", "handwritten", "--out", out), "exists already")
 
 
 def test_a_vocoder_makes_sound_of_an_image(run_command, make_checkpoint, images, tmp_path):
@@ -117,7 +184,7 @@ def test_wrong_files_are_refused(run_command, recordings, images, tmp_path):
     soundfile.write(tmp_path / "sine.wav", sine(192 / RATE).numpy(), RATE)
     assert_refused(
         run_command("images", "decode", tmp_path / "sine.wav", *out, *OPTIONS),
-        "is not an image of sound",
+        "is not an image: its samples",
         code=1,
     )
     assert_refused(
@@ -165,7 +232,7 @@ def test_images_are_trained_scored_and_generated_as_clips_are(
     assert run_command(*command, "--data", images)[0] == 0
     clip, options = tmp_path / "clip.wav", ("--checkpoint", run / "checkpoint", "--set", "digit=0")
     assert run_command("generate", *options, "--out", clip)[0] == 0
-    assert read_image(clip, SETTINGS).shape == (16, 12)
+    assert read_image(clip, *SIZE).shape == (16, 12)
     score = json.loads(run_command("score", clip, *options, "--json")[1].splitlines()[-1])
     assert 3 < score["bits_per_sample"] < 5  # an untrained model needs 4 bits
     # a clip longer than an image has no more pixels
@@ -186,5 +253,22 @@ def test_an_image_model_generates_on_an_engine(run_command, make_checkpoint, tmp
     command = ("generate", "--checkpoint", folder, "--set", "digit=b", "--seconds", 30 / RATE)
     out = tmp_path / f"{engine}.wav"
     assert run_command(*command, "--engine", engine, "--out", out)[0] == 0
-    image = read_image(out, ImageSettings(bands=5, frames=6, seconds=0.36))
+    image = read_image(out, 5, 6)
     assert len(set(image.flatten().tolist())) > 4
+
+
+def test_info_names_the_pixels_that_a_model_of_images_reads(run_command, make_checkpoint):
+    config = GatedPixelCNNConfig(height=5, width=6, channels=6, layers=2, output_channels=8)
+    folder = make_checkpoint(config, bits=4, name="pixels").folder
+    reads = "the pixels before, up to 2 rows above and 2 columns to each side"
+    shown = run_command("info", folder)[1]
+    assert f"receptive field        {reads}\n" in shown and "receptive field ms" not in shown
+    assert json.loads(run_command("info", folder, "--json")[1])["receptive_field"] == reads
+
+
+def test_info_lists_the_raster(run_command, make_checkpoint):
+    config = tiny_config(hop=1).model_copy(
+        update={"conditions": (RasterCondition(height=5, width=6),)}
+    )
+    shown = run_command("info", make_checkpoint(config, bits=4, name="flat").folder)[1]
+    assert "raster                 row and column in 5 x 6 pixels\n" in shown

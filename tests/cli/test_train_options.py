@@ -21,7 +21,12 @@ from wavenet.training.training_setup import describe_short_training
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
 RECIPES = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
 TRAIN = typer.main.get_command(app).commands["train"]
-IMAGES = ("pixels", "flat_pixels")  # a sample is a pixel, so their rate does not change
+# A sample is a pixel, so their rate does not change; recipe -> part of the message.
+IMAGES = {
+    "pixels": "768 samples",
+    "flat_pixels": "condition_hop = 1",
+    "handwritten": "64 samples",
+}
 AT_22050 = {
     "digits": {"train.samples_per_step": 33_075, "model.condition_hop": 220},
     "gru": {"train.samples_per_step": 176_400, "model.condition_hop": 220},
@@ -38,7 +43,7 @@ AT_22050 = {
 
 def with_speaker(recipe):
     """Return the changes by the label speaker, which some recipes have already."""
-    if recipe in ("digits", "gru", *IMAGES):
+    if recipe in ("digits", "gru", "pixels", "flat_pixels"):
         return {}
     label = {"name": "speaker", "kind": "label", "values": (), "channels": 16, "dropout": 0.0}
     return {f"model.conditions.speaker.{key}": value for key, value in label.items()}
@@ -130,7 +135,7 @@ def test_an_option_changes_only_what_it_names(resolve, recipe, option):
     before = settings(load_recipe(recipe))
     chosen, result = resolve(recipe, *([option] if value is None else [option, value]))
     if option == "--sample-rate" and recipe in IMAGES:
-        assert_refused(result, "768 samples" if recipe == "pixels" else "condition_hop = 1")
+        assert_refused(result, IMAGES[recipe])
         return
     assert result[:2] == (0, "")
     after = settings(chosen)
@@ -209,12 +214,13 @@ def test_the_model_of_a_checkpoint_replaces_that_of_a_recipe_whose_conditions_it
     resolve, recipe, tiny
 ):
     chosen, result = resolve(recipe, "--from", tiny)
-    if recipe in ("digits", "gru", "strings", "vocoder", *IMAGES):
+    if recipe in ("digits", "gru", "strings", "vocoder", "pixels", "flat_pixels"):
         assert chosen is None
         assert_refused(result, f"the recipe {recipe} conditions on", "checkpoint tiny")
         return
     assert chosen.model == checkpoint.load_config(tiny).model
-    assert chosen.train.samples_per_step == {"small": 8_000, "tiny": 2_000}[recipe]
+    samples = {"small": 8_000, "tiny": 2_000, "handwritten": 4_096}[recipe]
+    assert chosen.train.samples_per_step == samples
     before = {**load_recipe(recipe).train.model_dump(), "samples_per_step": 0}
     assert {**chosen.train.model_dump(), "samples_per_step": 0} == before
     assert chosen.data == load_recipe(recipe).data

@@ -1,17 +1,21 @@
-"""Files of images of sound: audio files whose samples are the pixels, row by row.
+"""Files of images: audio files whose samples are the pixels, row by row.
 
 The 16 levels of a pixel are the 16 codes of a 4-bit mu-law codec, so an image is a WAV file that
 training, scores and generation read and write like any recording. Its sample rate has no meaning.
-Called by `wavenet images`.
+Labels that are not in the names of the files are in a table, `metadata.jsonl`. Called by `wavenet
+images`.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio_utils import io
+from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.sound_images import IMAGE_BITS, ImageSettings, resample_log_mel
 from wavenet.codec import MuLawCodec
-from wavenet.errors import ConditionError, DataError
+from wavenet.errors import ConditionError, DataError, FolderError
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
 from wavenet.model.conditions import MelCondition
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 IMAGE_RATE = 8000  # Hz, in the header of the files
 CODEC = MuLawCodec(bits=IMAGE_BITS)
+TABLE = "metadata.jsonl"
 MAX_ROUNDING = 1e-3  # of a 16-bit sample; two levels differ by 0.013 or more
 
 
@@ -36,28 +41,43 @@ def write_image(path: Path, levels: "Tensor", overwrite: bool) -> None:
     io.write(path, CODEC.decode(levels.flatten()), IMAGE_RATE, replace=overwrite)
 
 
-def read_image(path: Path, settings: ImageSettings) -> "Tensor":
-    """Read an image: (bands, frames) int64, 0 to 15.
+def write_table(folder: Path, fields: Mapping[str, Mapping[str, str]], overwrite: bool) -> None:
+    """Write the fields of images, such as their labels, by the names of the files, as `TABLE`.
+
+    Raises:
+        FolderError: the table cannot be written.
+    """
+    lines = [json.dumps({"file_name": name, **row}) for name, row in fields.items()]
+    try:
+        with atomic_file(folder / TABLE, overwrite) as path:
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        reason = os_error_reason(error)
+        raise FolderError(f"cannot write {folder / TABLE}: {reason}") from None
+
+
+def read_image(path: Path, rows: int, columns: int) -> "Tensor":
+    """Read an image: (rows, columns) int64, 0 to 15; the bands and frames of an image of sound.
 
     Raises:
         AudioError: the file cannot be read.
         DataError: it is not an image of this size.
     """
     waveform = io.read(path).waveform
-    pixels = settings.bands * settings.frames
+    pixels = rows * columns
     if waveform.numel() != pixels:
         raise DataError(
-            f"{path} has {waveform.numel():,} samples; expected an image of {settings.bands} bands "
-            f"x {settings.frames} frames, {pixels:,} samples: use the --bands and --frames with "
-            "which the images were encoded"
+            f"{path} has {waveform.numel():,} samples; expected an image of {rows} bands x "
+            f"{columns} frames, {pixels:,} samples: use the --bands and --frames with which the "
+            "images were written"
         )
     levels = CODEC.encode(waveform)
     if float((CODEC.decode(levels) - waveform).abs().max()) > MAX_ROUNDING:
         raise DataError(
-            f"{path} is not an image of sound: its samples are not the {CODEC.n_classes} levels of "
-            "pixels; use files that `wavenet images encode` or a model of images wrote"
+            f"{path} is not an image: its samples are not the {CODEC.n_classes} levels of pixels; "
+            "use files that `wavenet images` or a model of images wrote"
         )
-    image: Tensor = levels.unflatten(0, (settings.bands, settings.frames))
+    image: Tensor = levels.unflatten(0, (rows, columns))
     return image
 
 

@@ -1,12 +1,13 @@
-"""`wavenet images`: recordings -> images of sound, and images -> sound and pictures.
+"""`wavenet images`: recordings or handwritten digits -> images, and images -> sound and pictures.
 
-Input: a folder of recordings, or files of images. Output: one audio file per image, or sound and a
-picture per image, and the folder on stdout. Called by `main`.
+Input: a folder of recordings, files of images, or nothing. Output: one audio file per image, or
+sound and a picture per image, and the folder or the files on stdout. Called by `main`.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,9 +18,11 @@ from wavenet.cli.options import (
     OverwriteOption,
     QuietOption,
     create_folder,
+    print_left_out,
     print_message,
 )
 from wavenet.cli.output_paths import check_new_folder, check_output_folder
+from wavenet.cli.unused_options import refuse_unused
 from wavenet.errors import ConfigError
 from wavenet.terminal import print_line
 
@@ -27,11 +30,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from audio_utils.sound_images import ImageSettings
+    from wavenet.recordings.audio_metadata import AudioFile
 
 SOME_UNREADABLE = 3  # exit code
 
-BandsOption = Annotated[int, typer.Option("--bands", help="Mel bands, the rows of an image.")]
-FramesOption = Annotated[int, typer.Option("--frames", help="Columns of an image.")]
+BandsOption = Annotated[
+    int, typer.Option("--bands", help="Mel bands, the rows of an image.", min=1, max=1024)
+]
+FramesOption = Annotated[
+    int, typer.Option("--frames", help="Columns of an image.", min=1, max=1024)
+]
 SecondsOption = Annotated[
     float,
     typer.Option(
@@ -44,22 +52,24 @@ RangeOption = Annotated[
     float, typer.Option("--range-db", help="dB from the loudest pixel to the darkest level.")
 ]
 RateOption = Annotated[int, typer.Option("--sample-rate", help="Hz, of the sound.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the images.")]
+SOUND_ONLY = ("seconds", "range_db", "sample_rate", "vocoder", "seed")
 
 app = typer.Typer(
-    help="Convert recordings to images of sound for models of images, and back.",
+    help="Write images for models of images: of recordings and of handwritten digits; and back.",
     no_args_is_help=True,
 )
 
 
 @app.callback()
 def images() -> None:
-    """Convert recordings to images of sound for models of images, and back."""
+    """Write images for models of images: of recordings and of handwritten digits; and back."""
 
 
 @app.command()
 def encode(
     folder: Annotated[Path, typer.Argument(help="Folder of recordings.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the images.")],
+    out: OutOption,
     bands: BandsOption = 32,
     frames: FramesOption = 24,
     seconds: SecondsOption = 0.72,
@@ -73,47 +83,96 @@ def encode(
     """Write one image per recording: a log-mel spectrogram with 16 levels.
 
     An image is a WAV file with the name of its recording, whose samples are the pixels, row by row
-    from the highest band. Train on the folder with the recipes `pixels` or `flat_pixels`. Files
-    that cannot be read are reported, and the exit code is then 3.
+    from the highest band. Train on the folder with the recipes `pixels` or `flat_pixels`. If the
+    recordings have a table of labels (metadata.jsonl, .csv, .tsv or .txt), only its recordings are
+    used, and its rows are written to metadata.jsonl with the names of the images. Files that cannot
+    be read are reported, and the exit code is then 3.
     """
-    from audio_utils import io
-    from audio_utils.errors import AudioError
-    from audio_utils.sound_images import ImageSettings, encode_image
-    from wavenet.cli.image_files import write_image
-    from wavenet.cli.progress_bars import ProgressBar
-    from wavenet.recordings.audio_metadata import find_audio_files
+    from audio_utils.sound_images import ImageSettings
+    from wavenet.cli.image_files import write_table
+    from wavenet.recordings.audio_metadata import list_audio_files, relative_name
 
     settings = ImageSettings(bands, frames, seconds, range_db, sample_rate)
-    paths = [file.path for file in find_audio_files(folder)]
-    names = [str(path.relative_to(folder).with_suffix(".wav")) for path in paths]
+    listing = list_audio_files(folder)
+    paths = [PurePosixPath(relative_name(file.path, folder)) for file in listing.files]
+    names = [str(path.with_suffix(".wav")) for path in paths]
     _check_distinct(names)
     check_new_folder(out, overwrite)
-    written, cut = 0, 0
-    with ProgressBar("recordings", len(paths), quiet) as progress_bar:
-        for path, name in zip(paths, names, strict=True):
+    print_left_out(listing.left_out, len(names))
+    files = dict(zip(names, listing.files, strict=True))
+    reading = {"channel": channel.value, "normalize": normalize}
+    written, cut = _encode_files(files, out, settings, reading, overwrite, quiet)
+    fields = {name: files[name].fields for name in written}
+    if listing.table is not None and written:
+        write_table(out, fields, overwrite)
+    print_message(
+        f"{len(written):,} images of {bands} x {frames} pixels; {cut:,} recordings are longer than "
+        f"{seconds:g} s and were cut"
+    )
+    print_line(out)
+    if len(written) < len(files):
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+def _encode_files(
+    files: "Mapping[str, AudioFile]",
+    out: Path,
+    settings: "ImageSettings",
+    reading: Mapping[str, Any],
+    overwrite: bool,
+    quiet: bool,
+) -> tuple[list[str], int]:
+    """Write the images by their names; return the written names, and how many were cut."""
+    from audio_utils import io
+    from audio_utils.errors import AudioError
+    from audio_utils.sound_images import encode_image
+    from wavenet.cli.image_files import write_image
+    from wavenet.cli.progress_bars import ProgressBar
+
+    written, cut = [], 0
+    with ProgressBar("recordings", len(files), quiet) as progress_bar:
+        for name, file in files.items():
             try:
-                waveform = io.read(
-                    path, sample_rate, channel=channel.value, normalize=normalize
-                ).waveform
+                waveform = io.read(file.path, settings.sample_rate, **reading).waveform
             except AudioError as error:
                 progress_bar.message(str(error))
             else:
                 create_folder((out / name).parent)
                 write_image(out / name, encode_image(waveform, settings), overwrite)
-                written += 1
+                written.append(name)
                 cut += len(waveform) > settings.samples
             progress_bar.advance(1)
-    print_message(
-        f"{written:,} images of {bands} x {frames} pixels; {cut:,} recordings are longer than "
-        f"{seconds:g} s and were cut"
-    )
+    return written, cut
+
+
+@app.command()
+def handwritten(
+    out: OutOption, overwrite: OverwriteOption = False, quiet: QuietOption = False
+) -> None:
+    """Write 1,797 images of handwritten digits, 8 x 8 pixels with 16 levels.
+
+    scikit-learn contains the data, so nothing is downloaded. The files are named
+    DIGIT_SPLIT_INDEX.wav, with the split train, validation or test. Train on the folder with the
+    recipe `handwritten`.
+    """
+    from wavenet.cli.handwritten_digits import SIZE, handwritten_digits
+    from wavenet.cli.image_files import write_image
+    from wavenet.cli.progress_bars import ProgressBar
+
+    check_new_folder(out, overwrite)
+    digits = list(handwritten_digits())
+    create_folder(out)
+    with ProgressBar("images", len(digits), quiet) as progress_bar:
+        for name, levels in digits:
+            write_image(out / name, levels, overwrite)
+            progress_bar.advance(1)
+    print_message(f"{len(digits):,} images of {SIZE} x {SIZE} pixels")
     print_line(out)
-    if written < len(paths):
-        raise typer.Exit(SOME_UNREADABLE)
 
 
 @app.command()
 def decode(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Images, as audio files.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sounds and pictures.")],
     bands: BandsOption = 32,
@@ -128,31 +187,60 @@ def decode(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the vocoder.")] = 0,
+    sound: Annotated[
+        bool,
+        typer.Option(
+            "--sound/--no-sound",
+            help="Write the sound, or pictures alone, of images that are not images of sound.",
+        ),
+    ] = True,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write the sound (NAME.wav) and the picture (NAME.png) of every image.
 
     The options must be those with which the images were encoded. The phase, detail between bands
-    and columns, and the level of the recording are not in an image.
+    and columns, and the level of the recording are not in an image. For other images, such as
+    handwritten digits, --bands is the number of rows, and --frames that of columns.
     """
-    from audio_utils import io
-    from audio_utils.plots import plot_sound_image, save_figure
+    from audio_utils.plots import plot_pixels, save_figure
     from audio_utils.sound_images import ImageSettings
     from wavenet.cli.image_files import read_image
 
-    settings = ImageSettings(bands, frames, seconds, range_db, sample_rate)
+    if not sound:
+        refuse_unused(context, SOUND_ONLY, "has no effect with --no-sound; omit one of them")
+    settings = ImageSettings(bands, frames, seconds, range_db, sample_rate) if sound else None
     stems = [file.stem for file in files]
     _check_distinct(stems)
-    names = [f"{stem}{suffix}" for stem in stems for suffix in (".wav", ".png")]
-    check_output_folder(out, names, overwrite)
-    levels = [read_image(file, settings) for file in files]
-    sounds = _make_sounds(levels, settings, vocoder, seed)
+    suffixes = (".wav", ".png") if sound else (".png",)
+    check_output_folder(out, [f"{stem}{end}" for stem in stems for end in suffixes], overwrite)
+    images = {out / file.stem: read_image(file, bands, frames) for file in files}
+    if settings is not None:
+        _write_sounds(images, settings, vocoder, seed, overwrite)
+        return
     create_folder(out)
-    for stem, image, sound in zip(stems, levels, sounds, strict=True):
-        io.write(out / f"{stem}.wav", sound, sample_rate, replace=overwrite)
+    for path, image in images.items():
+        save_figure(plot_pixels(image), f"{path}.png", replace=overwrite)
+        print_line(f"{path}.png")
+
+
+def _write_sounds(
+    images: "Mapping[Path, Tensor]",
+    settings: "ImageSettings",
+    vocoder: Path | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Write the sound and the picture of every image, by the path without suffix."""
+    from audio_utils import io
+    from audio_utils.plots import plot_sound_image, save_figure
+
+    sounds = _make_sounds(list(images.values()), settings, vocoder, seed)
+    for (path, image), sound in zip(images.items(), sounds, strict=True):
+        create_folder(path.parent)
+        io.write(f"{path}.wav", sound, settings.sample_rate, replace=overwrite)
         figure = plot_sound_image(image.flip(0), settings.seconds, settings.features)
-        save_figure(figure, out / f"{stem}.png", replace=overwrite)
-        print_line(out / f"{stem}.wav")
+        save_figure(figure, f"{path}.png", replace=overwrite)
+        print_line(f"{path}.wav")
 
 
 def _make_sounds(
