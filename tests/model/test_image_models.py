@@ -194,3 +194,19 @@ def test_the_vertical_stack_equals_convolutions_of_the_whole_image(start):
         expected = x.flatten(2).transpose(1, 2)[:, start:]
         torch.testing.assert_close(sums, expected)
         x = torch.tanh(x[:, :8]) * torch.sigmoid(x[:, 8:])
+
+
+@pytest.mark.parametrize("name", ["pixelcnn", "gated-pixelcnn", "row-lstm"])
+def test_the_description_of_the_past_is_what_a_gradient_measures(name):
+    """The farthest row above, or the growth of a triangle, of a prediction in the last row."""
+    model = build(ARCHITECTURES[name].config(**SIZES, layers=2, kernel_size=3))
+    read, facts = pixels_read(model, (HEIGHT - 1, WIDTH // 2)), model.describe()
+    rows = HEIGHT - 1 - min(row for row, _ in read)
+    described = facts["receptive_field"]
+    assert described.startswith("the pixels before") and "receptive_field_ms" not in facts
+    if name == "row-lstm":
+        right = {row: max(c for r, c in read if r == row) for row in range(HEIGHT - 3, HEIGHT - 1)}
+        assert rows == HEIGHT - 1 and "1 columns wider to each side with every row" in described
+        assert right[HEIGHT - 3] - right[HEIGHT - 2] == 1
+    else:
+        assert f"up to {rows} rows above" in described

@@ -50,9 +50,11 @@ def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     """Return the facts of a checkpoint by name, all computed from its config and weights."""
     from wavenet import checkpoint as checkpoints
     from wavenet.model.condition_values import describe_conditions
+    from wavenet.model.conditions import RasterCondition
 
     loaded = checkpoints.load(checkpoint)
     config, model = loaded.config, loaded.model
+    rasters = [c for c in config.model.conditions if isinstance(c, RasterCondition)]
     sampling = config.sampling.model_dump(exclude={"greedy"}, exclude_none=True)
     return {
         "name": config.name,
@@ -61,6 +63,7 @@ def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
         **model.describe(),
         "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),
+        **{c.kind: f"row and column in {c.height} x {c.width} pixels" for c in rasters},
         "default_seconds": config.default_seconds,
         "rounding": describe_rounding(config.rounding),
         "sampling": {name: f"{value:g}" for name, value in sampling.items()},
@@ -98,7 +101,7 @@ def describe_engines(checkpoint: Path) -> dict[str, Any]:
 
 
 def _format_value(value: object) -> str:
-    if value is None:  # only the receptive field can be None
+    if value is None:  # only the receptive field and its duration can be None
         return "unlimited"
     if isinstance(value, dict):
         parts = {name: v if isinstance(v, str) else " ".join(v) for name, v in value.items()}

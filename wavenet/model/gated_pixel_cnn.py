@@ -43,6 +43,12 @@ class GatedPixelCNNConfig(ImageConfig):
     architecture: Literal["gated-pixelcnn"] = "gated-pixelcnn"
 
     @property
+    def past_description(self) -> str:
+        """The pixels that a prediction reads."""
+        count = self.rows_above
+        return f"the pixels before, up to {count} rows above and {count} columns to each side"
+
+    @property
     def bias_width(self) -> int:
         """The sums of a gated unit."""
         return 2 * self.channels

@@ -58,6 +58,11 @@ class ImageConfig(ModelConfig):
         return self
 
     @property
+    @abstractmethod
+    def past_description(self) -> str:
+        """The pixels that a prediction reads."""
+
+    @property
     def longest_clip(self) -> int:
         """The pixels of an image."""
         return self.height * self.width
@@ -149,6 +154,12 @@ class ImageModel(AutoregressiveModel[ImageConfig]):
         """Predict the next pixel of every row of the batch."""
         bias = None if bias is None else bias[:, None]
         return self.output_params(self._run(codes[:, None], bias, None, memory)[:, 0])
+
+    def describe(self) -> dict[str, Fact]:
+        """Return the facts of the base class, with the pixels that a prediction reads."""
+        facts = super().describe() | {"receptive_field": self.config.past_description}
+        del facts["receptive_field_ms"]  # an image has no duration
+        return facts
 
     def network_facts(self) -> dict[str, Fact]:
         """Return the size of an image, depth and widths."""

@@ -113,6 +113,11 @@ class ModelConfig(StrictConfig, ABC):
         return None
 
     @property
+    def past_description(self) -> str:
+        """What a prediction reads if `receptive_field` is None, for facts and cards."""
+        return "unlimited"
+
+    @property
     def longest_clip(self) -> int | None:
         """Largest number of samples of a clip, its prompt included; None: any number."""
         return None

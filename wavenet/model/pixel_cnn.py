@@ -38,6 +38,12 @@ class PixelCNNConfig(ImageConfig):
     architecture: Literal["pixelcnn"] = "pixelcnn"
 
     @property
+    def past_description(self) -> str:
+        """The pixels that a prediction reads."""
+        count = (self.layers + 1) * self.reach
+        return f"the pixels before, up to {count} rows above, without the blind spot"
+
+    @property
     def bias_width(self) -> int:
         """Features of a pixel."""
         return self.channels

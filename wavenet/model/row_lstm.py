@@ -45,6 +45,14 @@ class RowLSTMConfig(ImageConfig):
     layers: int = Field(default=3, ge=1, le=64)
 
     @property
+    def past_description(self) -> str:
+        """The pixels that a prediction reads."""
+        return (
+            f"the pixels before in a triangle, {self.reach} columns wider to each side with every "
+            "row above"
+        )
+
+    @property
     def bias_width(self) -> int:
         """The sums of four gates."""
         return 4 * self.channels

@@ -120,5 +120,5 @@ def _table_cell(text: str) -> str:
 def _describe_receptive_field(model: AutoregressiveModel[Any]) -> str:
     samples = model.receptive_field
     if samples is None:
-        return "unlimited"
+        return str(model.config.past_description)
     return f"{samples} samples, {1000 * model.seconds(samples):.0f} ms"

@@ -167,5 +167,6 @@ def describe_model(checkpoint: Checkpoint) -> str:
         parameters=f"{model.parameter_count:,}",
         field=None if field is None else f"{field:,}",
         milliseconds=milliseconds,
+        past=model.config.past_description,
         hidden={where: ", ".join(names) for where, names in hidden.items() if names},
     )

@@ -121,7 +121,7 @@ def model_facts(config: CheckpointConfig) -> dict[str, str]:
         "Output distribution": network.output.kind.replace("-", " "),
         **format_facts(model.describe()),
         **{
-            f"Condition: {getattr(c, 'name', 'position')}": describe_values(c)
+            f"Condition: {getattr(c, 'name', c.kind)}": describe_values(c)
             for c in network.conditions
         },
     }
