@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wavenet.cli.converted_files import check_distinct, convert_recordings
 from wavenet.cli.evaluate_common import FolderArgument
 from wavenet.cli.options import (
     ChannelChoice,
@@ -21,7 +22,7 @@ from wavenet.cli.options import (
     create_folder,
     print_message,
 )
-from wavenet.cli.output_paths import check_new_folder, check_output_folder
+from wavenet.cli.output_paths import check_output_folder
 from wavenet.config import make_config
 from wavenet.errors import ConfigError, DataError
 from wavenet.interrupts import stop_on_interrupt
@@ -151,44 +152,36 @@ def encode(
     """Write one file of codes per recording, with its name.
 
     The codes are the samples of a WAV file, so a model of codes is trained as any other model: with
-    the recipe `digit_codes` or `digit_codes_transformer`, and the folder as its recordings. Files
-    that cannot be read are reported, and the exit code is then 3.
+    the recipe `digit_codes` or `digit_codes_transformer`, and the folder as its recordings. If the
+    recordings have a table of labels (metadata.jsonl, .csv, .tsv or .txt), only its recordings are
+    used, and its rows are written to metadata.jsonl with the names of the files. Files that cannot
+    be read are reported, and the exit code is then 3.
     """
     from audio_utils import io
-    from audio_utils.errors import AudioError
     from wavenet.autoencoder.autoencoder_folder import load_autoencoder
     from wavenet.autoencoder.code_sound import encode_recording
     from wavenet.cli.code_files import write_codes
-    from wavenet.cli.converted_files import name_converted_files
-    from wavenet.cli.progress_bars import ProgressBar
 
     loaded = load_autoencoder(autoencoder)
-    named = name_converted_files(folder)
-    check_new_folder(out, overwrite)
-    written, count = 0, 0
-    with ProgressBar("recordings", len(named), quiet) as progress_bar:
-        for path, name in named:
-            try:
-                waveform = io.read(
-                    path,
-                    loaded.config.sample_rate,
-                    channel=channel.value,
-                    normalize=normalize,
-                ).waveform
-            except AudioError as error:
-                progress_bar.message(str(error))
-            else:
-                codes = encode_recording(loaded.model, waveform)
-                create_folder((out / name).parent)
-                write_codes(out / name, codes, loaded.config.bits, overwrite)
-                written, count = written + 1, count + len(codes)
-            progress_bar.advance(1)
+    config, total = loaded.config, 0
+
+    def read(path: Path) -> "Tensor":
+        rate = config.sample_rate
+        return io.read(path, rate, channel=channel.value, normalize=normalize).waveform
+
+    def write(path: Path, waveform: "Tensor") -> None:
+        nonlocal total
+        codes = encode_recording(loaded.model, waveform)
+        write_codes(path, codes, config.bits, overwrite)
+        total += len(codes)
+
+    written, count = convert_recordings(folder, out, read, write, overwrite, quiet)
     print_message(
-        f"{written:,} files with {count:,} codes of {loaded.config.bits} bits, "
-        f"{loaded.config.codes_per_second:g} per second"
+        f"{written:,} files with {total:,} codes of {config.bits} bits, "
+        f"{config.codes_per_second:g} per second"
     )
     print_line(out)
-    if written < len(named):
+    if written < count:
         raise typer.Exit(SOME_UNREADABLE)
 
 
@@ -210,7 +203,6 @@ def decode(
     from wavenet.autoencoder.autoencoder_folder import load_autoencoder
     from wavenet.autoencoder.code_sound import check_vocoder, decode_frames, generate_sounds
     from wavenet.cli.code_files import read_codes
-    from wavenet.cli.converted_files import check_distinct
 
     loaded, maker = load_autoencoder(autoencoder), checkpoint.load(vocoder)
     check_vocoder(loaded.config, maker)

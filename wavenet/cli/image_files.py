@@ -2,20 +2,16 @@
 
 The 16 levels of a pixel are the 16 codes of a 4-bit mu-law codec, so an image is a WAV file that
 training, scores and generation read and write like any recording. Its sample rate has no meaning.
-Labels that are not in the names of the files are in a table, `metadata.jsonl`. Called by `wavenet
-images`.
+Called by `wavenet images`.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio_utils import io
-from audio_utils.atomic_files import atomic_file, os_error_reason
 from audio_utils.sound_images import IMAGE_BITS, ImageSettings, resample_log_mel
 from wavenet.codec import MuLawCodec
-from wavenet.errors import ConditionError, DataError, FolderError
+from wavenet.errors import ConditionError, DataError
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
 from wavenet.model.conditions import MelCondition
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
 IMAGE_RATE = 8000  # Hz, in the header of the files
 CODEC = MuLawCodec(bits=IMAGE_BITS)
-TABLE = "metadata.jsonl"
 MAX_ROUNDING = 1e-3  # of a 16-bit sample; two levels differ by 0.013 or more
 
 
@@ -39,21 +34,6 @@ def write_image(path: Path, levels: "Tensor", overwrite: bool) -> None:
         AudioError: the file cannot be written.
     """
     io.write(path, CODEC.decode(levels.flatten()), IMAGE_RATE, replace=overwrite)
-
-
-def write_table(folder: Path, fields: Mapping[str, Mapping[str, str]], overwrite: bool) -> None:
-    """Write the fields of images, such as their labels, by the names of the files, as `TABLE`.
-
-    Raises:
-        FolderError: the table cannot be written.
-    """
-    lines = [json.dumps({"file_name": name, **row}) for name, row in fields.items()]
-    try:
-        with atomic_file(folder / TABLE, overwrite) as path:
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    except OSError as error:
-        reason = os_error_reason(error)
-        raise FolderError(f"cannot write {folder / TABLE}: {reason}") from None
 
 
 def read_image(path: Path, rows: int, columns: int) -> "Tensor":

@@ -4,13 +4,13 @@ Input: a folder of recordings, files of images, or nothing. Output: one audio fi
 sound and a picture per image, and the folder or the files on stdout. Called by `main`.
 """
 
-from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wavenet.cli.converted_files import check_distinct, convert_recordings
 from wavenet.cli.options import (
     ChannelChoice,
     ChannelOption,
@@ -18,19 +18,16 @@ from wavenet.cli.options import (
     OverwriteOption,
     QuietOption,
     create_folder,
-    print_left_out,
     print_message,
 )
 from wavenet.cli.output_paths import check_new_folder, check_output_folder
 from wavenet.cli.unused_options import refuse_unused
-from wavenet.errors import ConfigError
 from wavenet.terminal import print_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from audio_utils.sound_images import ImageSettings
-    from wavenet.recordings.audio_metadata import AudioFile
 
 SOME_UNREADABLE = 3  # exit code
 
@@ -88,61 +85,29 @@ def encode(
     used, and its rows are written to metadata.jsonl with the names of the images. Files that cannot
     be read are reported, and the exit code is then 3.
     """
-    from audio_utils.sound_images import ImageSettings
-    from wavenet.cli.image_files import write_table
-    from wavenet.recordings.audio_metadata import list_audio_files, relative_name
+    from audio_utils import io
+    from audio_utils.sound_images import ImageSettings, encode_image
+    from wavenet.cli.image_files import write_image
 
     settings = ImageSettings(bands, frames, seconds, range_db, sample_rate)
-    listing = list_audio_files(folder)
-    paths = [PurePosixPath(relative_name(file.path, folder)) for file in listing.files]
-    names = [str(path.with_suffix(".wav")) for path in paths]
-    _check_distinct(names)
-    check_new_folder(out, overwrite)
-    print_left_out(listing.left_out, len(names))
-    files = dict(zip(names, listing.files, strict=True))
-    reading = {"channel": channel.value, "normalize": normalize}
-    written, cut = _encode_files(files, out, settings, reading, overwrite, quiet)
-    fields = {name: files[name].fields for name in written}
-    if listing.table is not None and written:
-        write_table(out, fields, overwrite)
+    cut = 0
+
+    def read(path: Path) -> "Tensor":
+        return io.read(path, sample_rate, channel=channel.value, normalize=normalize).waveform
+
+    def write(path: Path, waveform: "Tensor") -> None:
+        nonlocal cut
+        write_image(path, encode_image(waveform, settings), overwrite)
+        cut += len(waveform) > settings.samples
+
+    written, count = convert_recordings(folder, out, read, write, overwrite, quiet)
     print_message(
-        f"{len(written):,} images of {bands} x {frames} pixels; {cut:,} recordings are longer than "
+        f"{written:,} images of {bands} x {frames} pixels; {cut:,} recordings are longer than "
         f"{seconds:g} s and were cut"
     )
     print_line(out)
-    if len(written) < len(files):
+    if written < count:
         raise typer.Exit(SOME_UNREADABLE)
-
-
-def _encode_files(
-    files: "Mapping[str, AudioFile]",
-    out: Path,
-    settings: "ImageSettings",
-    reading: Mapping[str, Any],
-    overwrite: bool,
-    quiet: bool,
-) -> tuple[list[str], int]:
-    """Write the images by their names; return the written names, and how many were cut."""
-    from audio_utils import io
-    from audio_utils.errors import AudioError
-    from audio_utils.sound_images import encode_image
-    from wavenet.cli.image_files import write_image
-    from wavenet.cli.progress_bars import ProgressBar
-
-    written, cut = [], 0
-    with ProgressBar("recordings", len(files), quiet) as progress_bar:
-        for name, file in files.items():
-            try:
-                waveform = io.read(file.path, settings.sample_rate, **reading).waveform
-            except AudioError as error:
-                progress_bar.message(str(error))
-            else:
-                create_folder((out / name).parent)
-                write_image(out / name, encode_image(waveform, settings), overwrite)
-                written.append(name)
-                cut += len(waveform) > settings.samples
-            progress_bar.advance(1)
-    return written, cut
 
 
 @app.command()
@@ -210,7 +175,7 @@ def decode(
         refuse_unused(context, SOUND_ONLY, "has no effect with --no-sound; omit one of them")
     settings = ImageSettings(bands, frames, seconds, range_db, sample_rate) if sound else None
     stems = [file.stem for file in files]
-    _check_distinct(stems)
+    check_distinct(stems)
     suffixes = (".wav", ".png") if sound else (".png",)
     check_output_folder(out, [f"{stem}{end}" for stem in stems for end in suffixes], overwrite)
     images = {out / file.stem: read_image(file, bands, frames) for file in files}
@@ -255,12 +220,3 @@ def _make_sounds(
         return [image_to_waveform(image, settings) for image in levels]
     loaded = checkpoints.load(vocoder)
     return [vocode_image(decode_image(image, settings), settings, loaded, seed) for image in levels]
-
-
-def _check_distinct(names: list[str]) -> None:
-    """Raise ConfigError if two files would be written under one name."""
-    name, count = Counter(str(PurePosixPath(name)) for name in names).most_common(1)[0]
-    if count > 1:
-        raise ConfigError(
-            f"{count} files would be written as {name}; rename them, or convert them separately"
-        )
