@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from wavenet.likelihood import effective_field
+from wavenet.model.conditions import RasterCondition
+from wavenet.model.pixel_cnn import PixelCNNConfig
 from wavenet.model.recurrent import GRUConfig
 from wavenet.sampling import SamplingConfig, draw_codes
-from wavenet.ui.models.model_shelf import shelf_html
+from wavenet.ui.model_bar.model_bar import describe_model
+from wavenet.ui.models.model_shelf import model_facts, shelf_html
 from wavenet.ui.receptive_field.influence_measurement import measure_influence
 from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED
 from wavenet.ui.receptive_field.network_settings import MODEL_ABOVE, choose_network
@@ -62,3 +65,22 @@ def test_the_models_tab_shows_the_architecture(gru_root: Path) -> None:
     card = shelf_html(gru_root, True).partition('data-model="gru"')[2].partition("<li")[0]
     assert "<dd>gru</dd>" in card
     assert "unlimited" in card
+
+
+def test_a_model_of_images_has_the_pixels_that_it_reads_and_a_raster(make_checkpoint: Any) -> None:
+    raster = RasterCondition(height=5, width=6)
+    config = PixelCNNConfig(
+        height=5,
+        width=6,
+        channels=4,
+        layers=2,
+        output_channels=4,
+        condition_hop=1,
+        conditions=(raster,),
+    )
+    loaded = make_checkpoint(config, bits=4)
+    reads = "the pixels before, up to 3 rows above, without the blind spot"
+    assert reads in describe_model(loaded)
+    facts = model_facts(loaded.config)
+    assert facts["Receptive field"] == reads
+    assert facts["Condition: raster"] == "row and column in an image of 5 x 6 pixels"
