@@ -27,7 +27,9 @@ IMAGES = {
     "flat_pixels": "condition_hop = 1",
     "handwritten": "64 samples",
 }
+CODES = ("digit_codes", "digit_codes_transformer")  # a sample is a code
 AT_22050 = {
+    **{name: {"train.samples_per_step": 8_269, "model.condition_hop": 3} for name in CODES},
     "digits": {"train.samples_per_step": 33_075, "model.condition_hop": 220},
     "gru": {"train.samples_per_step": 176_400, "model.condition_hop": 220},
     "small": {"train.samples_per_step": 22_050},
@@ -43,7 +45,7 @@ AT_22050 = {
 
 def with_speaker(recipe):
     """Return the changes by the label speaker, which some recipes have already."""
-    if recipe in ("digits", "gru", "pixels", "flat_pixels"):
+    if recipe in ("digits", "gru", "pixels", "flat_pixels", *CODES):
         return {}
     label = {"name": "speaker", "kind": "label", "values": (), "channels": 16, "dropout": 0.0}
     return {f"model.conditions.speaker.{key}": value for key, value in label.items()}
@@ -214,7 +216,7 @@ def test_the_model_of_a_checkpoint_replaces_that_of_a_recipe_whose_conditions_it
     resolve, recipe, tiny
 ):
     chosen, result = resolve(recipe, "--from", tiny)
-    if recipe in ("digits", "gru", "strings", "vocoder", "pixels", "flat_pixels"):
+    if recipe in ("digits", "gru", "strings", "vocoder", "pixels", "flat_pixels", *CODES):
         assert chosen is None
         assert_refused(result, f"the recipe {recipe} conditions on", "checkpoint tiny")
         return
