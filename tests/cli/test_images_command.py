@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from audio_utils.sound_images import ImageSettings
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE, sine, tiny_config
-from wavenet.cli.image_files import CODEC, read_image, write_image
+from wavenet.cli.image_files import read_image, write_image
 from wavenet.model.conditions import LabelCondition, MelCondition, RasterCondition
 from wavenet.model.gated_pixel_cnn import GatedPixelCNNConfig
 from wavenet.recordings.audio_metadata import find_audio_files
@@ -46,7 +46,6 @@ def test_every_level_survives_a_file(tmp_path):
     levels = torch.arange(16 * 12).reshape(16, 12) % 16
     write_image(tmp_path / "a.wav", levels, False)
     assert torch.equal(read_image(tmp_path / "a.wav", *SIZE), levels)
-    assert torch.equal(CODEC.encode(CODEC.decode(levels)), levels)
 
 
 def test_images_have_the_names_of_their_recordings(images):
@@ -184,7 +183,7 @@ def test_wrong_files_are_refused(run_command, recordings, images, tmp_path):
     soundfile.write(tmp_path / "sine.wav", sine(192 / RATE).numpy(), RATE)
     assert_refused(
         run_command("images", "decode", tmp_path / "sine.wav", *out, *OPTIONS),
-        "is not an image: its samples",
+        "are not the 16 codes of a 4-bit codec",
         code=1,
     )
     assert_refused(

@@ -1,16 +1,13 @@
 """Files of images: audio files whose samples are the pixels, row by row.
 
-The 16 levels of a pixel are the 16 codes of a 4-bit mu-law codec, so an image is a WAV file that
-training, scores and generation read and write like any recording. Its sample rate has no meaning.
-Called by `wavenet images`.
+The 16 levels of a pixel are codes of 4 bits (`code_files`). Called by `wavenet images`.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio_utils import io
 from audio_utils.sound_images import IMAGE_BITS, ImageSettings, resample_log_mel
-from wavenet.codec import MuLawCodec
+from wavenet.cli.code_files import read_codes, write_codes
 from wavenet.errors import ConditionError, DataError
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
@@ -22,10 +19,6 @@ if TYPE_CHECKING:
 
     from wavenet.checkpoint import Checkpoint
 
-IMAGE_RATE = 8000  # Hz, in the header of the files
-CODEC = MuLawCodec(bits=IMAGE_BITS)
-MAX_ROUNDING = 1e-3  # of a 16-bit sample; two levels differ by 0.013 or more
-
 
 def write_image(path: Path, levels: "Tensor", overwrite: bool) -> None:
     """Write an image (bands, frames), 0 to 15, as an audio file.
@@ -33,7 +26,7 @@ def write_image(path: Path, levels: "Tensor", overwrite: bool) -> None:
     Raises:
         AudioError: the file cannot be written.
     """
-    io.write(path, CODEC.decode(levels.flatten()), IMAGE_RATE, replace=overwrite)
+    write_codes(path, levels.flatten(), IMAGE_BITS, overwrite)
 
 
 def read_image(path: Path, rows: int, columns: int) -> "Tensor":
@@ -43,19 +36,12 @@ def read_image(path: Path, rows: int, columns: int) -> "Tensor":
         AudioError: the file cannot be read.
         DataError: it is not an image of this size.
     """
-    waveform = io.read(path).waveform
-    pixels = rows * columns
-    if waveform.numel() != pixels:
+    levels = read_codes(path, IMAGE_BITS)
+    if len(levels) != rows * columns:
         raise DataError(
-            f"{path} has {waveform.numel():,} samples; expected an image of {rows} bands x "
-            f"{columns} frames, {pixels:,} samples: use the --bands and --frames with which the "
-            "images were written"
-        )
-    levels = CODEC.encode(waveform)
-    if float((CODEC.decode(levels) - waveform).abs().max()) > MAX_ROUNDING:
-        raise DataError(
-            f"{path} is not an image: its samples are not the {CODEC.n_classes} levels of pixels; "
-            "use files that `wavenet images` or a model of images wrote"
+            f"{path} has {len(levels):,} samples; expected an image of {rows} bands x "
+            f"{columns} frames, {rows * columns:,} samples: use the --bands and --frames with "
+            "which the images were written"
         )
     image: Tensor = levels.unflatten(0, (rows, columns))
     return image
