@@ -5,7 +5,12 @@ import torch
 
 from tests.conftest import tiny_model
 from wavenet.model.attention_layers import Heads
-from wavenet.model.linear_attention import CHUNK, LinearAttentionConfig, attend_in_chunks
+from wavenet.model.linear_attention import (
+    CHUNK,
+    LinearAttentionConfig,
+    attend_in_chunks,
+    linear_weights,
+)
 
 CONFIG = LinearAttentionConfig(channels=12, heads=2, layers=2, feedforward_channels=10)
 
@@ -45,6 +50,34 @@ def test_the_sums_of_a_part_are_all_that_the_rest_needs(split):
     # negative control: without the sums of the first part
     alone, _ = attend_in_chunks(Heads(*(part[:, split:] for part in heads)), None)
     assert not torch.allclose(alone, second, atol=1e-3)
+
+
+def test_the_shown_weights_are_those_of_the_attention():
+    """A row sums to 1, is 0 after its position, and its mean of the values is the attention."""
+    torch.manual_seed(0)
+    heads = random_heads(50)
+    weights = linear_weights(heads, 5, None)
+    assert weights.shape == (2, 3, 5, 50)
+    torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 3, 5))
+    is_read = torch.arange(45, 50)[:, None] >= torch.arange(50)
+    assert (weights[..., ~is_read] == 0).all() and (weights[..., is_read] > 0).all()
+    attended = torch.einsum("bhts,bshd->bthd", weights, heads.values)
+    expected = attend_by_definition(heads)[:, -5:]
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_shown_weights_of_a_part_are_those_of_the_whole():
+    """The positions before the part have the rest of each row."""
+    torch.manual_seed(0)
+    heads = random_heads(50)
+    whole = linear_weights(heads, 5, None)
+    first, second = (Heads(*(part[:, cut] for part in heads)) for cut in (slice(30), slice(30, 50)))
+    _, sums = attend_in_chunks(first, None)
+    weights = linear_weights(second, 5, sums)
+    torch.testing.assert_close(weights, whole[..., 30:])
+    torch.testing.assert_close(1 - weights.sum(dim=3), whole[..., :30].sum(dim=3))
+    # negative control: without the sums of the first part
+    assert not torch.allclose(linear_weights(second, 5, None), weights, atol=1e-3)
 
 
 def test_the_sums_are_those_of_the_formula():

@@ -12,7 +12,7 @@ from wavenet.generation.request import GenerationRequest
 from wavenet.generation.search import beam_search
 from wavenet.likelihood.score import score, score_blocks
 from wavenet.model.attention_layers import Heads
-from wavenet.model.transformer import TransformerConfig, attend_to_window
+from wavenet.model.transformer import TransformerConfig, attend_to_window, window_weights
 from wavenet.training.dataset import Dataset
 from wavenet.training.recipe import DataConfig, RecipeConfig, load_recipe
 from wavenet.training.resolve_config import resolve_config
@@ -43,6 +43,25 @@ def test_the_attention_in_blocks_is_that_of_the_definition(window):
         # negative control: a window that is longer by one
         if samples > window:
             assert not torch.allclose(found, attend_by_definition(heads, window + 1), atol=1e-3)
+
+
+@pytest.mark.parametrize(("window", "samples"), [(1, 6), (4, 9), (20, 9)])
+def test_the_shown_weights_are_those_of_the_attention(window, samples):
+    """Each row sums to 1, is 0 outside the window, and its mean of the values is the attention."""
+    torch.manual_seed(0)
+    heads = Heads(*torch.randn(3, 2, samples, 3, 4))
+    weights = window_weights(heads, 5, window)
+    assert weights.shape == (2, 3, 5, samples)
+    torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 3, 5))
+    age = torch.arange(samples - 5, samples)[:, None] - torch.arange(samples)
+    is_read = (age >= 0) & (age < window)
+    assert (weights[..., ~is_read] == 0).all() and (weights[..., is_read] > 0).all()
+    attended = torch.einsum("bhts,bshd->bthd", weights, heads.values)
+    expected = attend_to_window(heads, window)[:, -5:]
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=0)
+    # negative control: other keys
+    other = window_weights(heads._replace(keys=heads.queries), 5, window)
+    assert window == 1 or not torch.allclose(other, weights, atol=1e-2)
 
 
 def reached(model, samples):

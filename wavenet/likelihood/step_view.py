@@ -114,18 +114,8 @@ def view_steps(
         CheckpointError: a prediction is not finite.
         OutOfMemory, DeviceError: see `devices`.
     """
-    model, last = checkpoint.model, codes.numel()
-    check_request(request, checkpoint.config)
-    if not 0 <= first < last <= request.samples:
-        raise ConditionError(
-            f"{last - first} samples from sample {first} on are not inside a clip of "
-            f"{request.samples} samples"
-        )
-    if last - first > MAX_STEPS:
-        raise ConditionError(f"at most {MAX_STEPS} steps can be shown, found {last - first}")
-    request = with_defaults(request, model.config)
-    frames = check_frame_features(checkpoint, request, request.samples)
-    conditioning = model.conditioning([request.conditions], [request.samples], [frames])
+    model = checkpoint.model
+    conditioning = steps_conditioning(checkpoint, request, codes, first)
     if isinstance(model, WaveNet):
         params, activations = _view_wavenet(model, conditioning, codes, first)
     else:
@@ -137,6 +127,28 @@ def view_steps(
             "too large; use one from earlier in its training"
         )
     return StepView(first, codes[first:].cpu(), params, activations)
+
+
+def steps_conditioning(
+    checkpoint: Checkpoint, request: GenerationRequest, codes: Tensor, first: int
+) -> Conditioning:
+    """Check the arguments of `view_steps`; return the conditions of the clip.
+
+    Raises:
+        ConditionError: as in `view_steps`.
+    """
+    model, last = checkpoint.model, codes.numel()
+    check_request(request, checkpoint.config)
+    if not 0 <= first < last <= request.samples:
+        raise ConditionError(
+            f"{last - first} samples from sample {first} on are not inside a clip of "
+            f"{request.samples} samples"
+        )
+    if last - first > MAX_STEPS:
+        raise ConditionError(f"at most {MAX_STEPS} steps can be shown, found {last - first}")
+    request = with_defaults(request, model.config)
+    frames = check_frame_features(checkpoint, request, request.samples)
+    return model.conditioning([request.conditions], [request.samples], [frames])
 
 
 def _view_wavenet(

@@ -17,6 +17,7 @@ Normalization in the Transformer Architecture" (pre-norm).
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import NamedTuple, Self, TypeVar, cast
 
 import torch
@@ -61,6 +62,11 @@ class AttentionConfig(ModelConfig):
     def head_channels(self) -> int:
         """Width of one head."""
         return self.channels // self.heads
+
+    @property
+    def window(self) -> int | None:
+        """Number of positions that a query reads, its own included; None: all before it."""
+        return None
 
     @property
     def bias_layers(self) -> int:
@@ -187,6 +193,12 @@ class AttentionModel(AutoregressiveModel[AttentionConfigT]):
         """
 
     @abstractmethod
+    def _weights(
+        self, layer: int, heads: Heads, queries: int, memory: TensorMemory | None
+    ) -> Tensor:
+        """Compute the weights of `attention_weights` for one block."""
+
+    @abstractmethod
     def _attend_one(self, layer: int, heads: Heads, memory: TensorMemory) -> Tensor:
         """Compute the attention of one input, T = 1, and write it into the memory."""
 
@@ -199,18 +211,41 @@ class AttentionModel(AutoregressiveModel[AttentionConfigT]):
     ) -> Tensor:
         """Return the last x after its norm, (B, T, channels); see the base class."""
         kept = None if memory is None else cast(TensorMemory, memory)
-        samples = inputs.shape[1]
-        biases = sample_biases(conditioning, start, samples)
         first = self._first_positions(start, kept)
-        steps = torch.arange(samples, device=inputs.device)
-        x = self.embedding(inputs) + self.position_encoding(first[:, None] + steps)
-        if biases is not None:
-            x = x + biases[:, :, 0]
+        x = self._embed(inputs, conditioning, start, first)
         for layer, block in enumerate(self.blocks):
             x = block(x, self._attend(layer, block.split(x), first, kept))
         if kept is not None:
-            kept.tensors[-1].copy_(first + samples)
+            kept.tensors[-1].copy_(first + inputs.shape[1])
         return cast(Tensor, self.norm(x))
+
+    def attention_weights(
+        self,
+        inputs: Tensor,
+        conditioning: Conditioning,
+        queries: int,
+        start: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> Iterator[Tensor]:
+        """Compute how much the newest positions of a sequence attend to each position of it.
+
+        Args:
+            inputs, conditioning, start: as in `hidden_states`. With a window, the sequence begins
+                with the clip, or at least window - 1 positions before the first query.
+            queries: number n of newest positions.
+            memory: as in `hidden_states`; after the last block it must not be used.
+        Yields:
+            for each block (B, heads, n, T): a weight is 0 for a position that is not read. A row
+            sums to 1, except that linear attention also reads the positions in the memory, which
+            have the rest.
+        """
+        kept = None if memory is None else cast(TensorMemory, memory)
+        first = self._first_positions(start, kept)
+        x = self._embed(inputs, conditioning, start, first)
+        for layer, block in enumerate(self.blocks):
+            heads = block.split(x)
+            yield self._weights(layer, heads, queries, kept)
+            x = block(x, self._attend(layer, heads, first, kept))
 
     def output_params(self, hidden: Tensor) -> Tensor:
         """Return params (.., P) from hidden states (.., channels)."""
@@ -238,6 +273,16 @@ class AttentionModel(AutoregressiveModel[AttentionConfigT]):
             "heads": config.heads,
             "feedforward_channels": config.feedforward_channels,
         }
+
+    def _embed(
+        self, inputs: Tensor, conditioning: Conditioning, start: Tensor | None, first: Tensor
+    ) -> Tensor:
+        """Return the x of the first block, (B, T, channels); `first` as in `_attend`."""
+        samples = inputs.shape[1]
+        biases = sample_biases(conditioning, start, samples)
+        steps = torch.arange(samples, device=inputs.device)
+        x: Tensor = self.embedding(inputs) + self.position_encoding(first[:, None] + steps)
+        return x if biases is None else x + biases[:, :, 0]
 
     def _first_positions(self, start: Tensor | None, memory: TensorMemory | None) -> Tensor:
         """Return the position of the first input of each row: (B,), or (1,) for all rows.

@@ -84,6 +84,12 @@ class LinearAttention(AttentionModel[LinearAttentionConfig]):
             memory.tensors[0][:, layer] = sums.detach()
         return attended.to(heads.values.dtype)
 
+    def _weights(
+        self, layer: int, heads: Heads, queries: int, memory: TensorMemory | None
+    ) -> Tensor:
+        before = None if memory is None else memory.tensors[0][:, layer]
+        return linear_weights(heads, queries, before)
+
     def _attend_one(self, layer: int, heads: Heads, memory: TensorMemory) -> Tensor:
         query, key, value = (part[:, 0] for part in _mapped(heads))
         sums = memory.tensors[0][:, layer]
@@ -114,6 +120,27 @@ def attend_in_chunks(heads: Heads, before: Tensor | None) -> tuple[Tensor, Tenso
     inside = (queries @ keys.transpose(-1, -2)).tril() @ values
     attended = _divide(inside + queries @ sums[:, :-1])
     return attended.transpose(2, 3).flatten(1, 2)[:, :samples], sums[:, -1]
+
+
+def linear_weights(heads: Heads, count: int, before: Tensor | None) -> Tensor:
+    """Compute the weights of the first formula, of the newest positions t for all s.
+
+    The network itself never computes them: it needs their sums only.
+
+    Args:
+        heads: queries, keys and values (B, T, heads, D).
+        count: number of positions t.
+        before: as in `attend_in_chunks`; its z is a part of the divisor.
+    Returns:
+        (B, heads, count, T).
+    """
+    mapped = _mapped(heads)
+    queries, keys = mapped.queries[:, -count:].transpose(1, 2), mapped.keys.transpose(1, 2)
+    products = (queries @ keys.transpose(-1, -2)).tril(keys.shape[2] - count)
+    divisor = products.sum(dim=-1, keepdim=True) + EPSILON
+    if before is not None:
+        divisor = divisor + queries @ before[..., -1:].float()
+    return products / divisor
 
 
 def _mapped(heads: Heads) -> Heads:

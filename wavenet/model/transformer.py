@@ -25,6 +25,7 @@ Sources: Vaswani et al. 2017, "Attention Is All You Need"; sliding windows: Chil
 "Generating Long Sequences with Sparse Transformers"; Beltagy et al. 2020, "Longformer".
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -58,6 +59,11 @@ class TransformerConfig(AttentionConfig):
         memory from window to window, and a training segment needs no context before it.
         """
         return 1 + self.layers * (self.context - 1) if self.sliding else None
+
+    @property
+    def window(self) -> int | None:
+        """The context."""
+        return self.context
 
     @property
     def longest_clip(self) -> int | None:
@@ -113,6 +119,11 @@ class Transformer(AttentionModel[TransformerConfig]):
         _write_rings(keys[:, layer], values[:, layer], first, heads)
         return attended
 
+    def _weights(
+        self, layer: int, heads: Heads, queries: int, memory: TensorMemory | None
+    ) -> Tensor:
+        return window_weights(heads, queries, self.config.context)
+
     def _attend_one(self, layer: int, heads: Heads, memory: TensorMemory) -> Tensor:
         keys, values, positions = memory.tensors
         keys, values = keys[:, layer], values[:, layer]
@@ -149,6 +160,22 @@ def attend_to_window(heads: Heads, window: int, past: Past | None = None) -> Ten
     if heads.queries.shape[1] <= window:
         return attended
     return torch.cat([attended, _attend_in_blocks(heads, window)], dim=1)
+
+
+def window_weights(heads: Heads, count: int, window: int) -> Tensor:
+    """Compute the weights a_ts of the newest positions t for all s, to show them.
+
+    Args:
+        heads: queries and keys (B, T, heads, D).
+        count: number of positions t.
+        window: as in `attend_to_window`.
+    Returns:
+        (B, heads, count, T).
+    """
+    queries, keys = heads.queries[:, -count:].transpose(1, 2), heads.keys.transpose(1, 2)
+    scores = queries @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
+    mask = _window_mask(count, keys.shape[2] - count, window, keys.device)
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
 
 
 def _attend_in_blocks(heads: Heads, window: int) -> Tensor:
