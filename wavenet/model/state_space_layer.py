@@ -85,8 +85,20 @@ class StateSpaceLayer(nn.Module):
         return Modes(exponent, gain, torch.complex(self.readout_real, self.readout_imaginary))
 
     def kernel(self, samples: int) -> Tensor:
-        """Return the kernel K of the convolution, without D: (C, samples)."""
-        return compute_kernel(self.modes(), samples)
+        """Return the kernel K of the convolution, without D: (C, samples).
+
+        A'^(k + l) = A'^k A'^l: two short tables of powers have the same products as a long one.
+        """
+        modes, size = self.modes(), math.isqrt(samples) + 1
+        steps = size * torch.arange(size, device=self.direct.device)
+        weights = modes.readout * modes.gain  # (C, N)
+        starts = weights[:, None] * torch.exp(modes.exponent[:, None] * steps[:, None])
+        products = starts @ modes.powers(size)  # (C, size, size), sums over the states
+        return 2 * products.real.flatten(1)[:, :samples]
+
+    def time_constants(self) -> Tensor:
+        """Return the samples after which each state has decayed by the factor e: (C, N)."""
+        return -1 / self.modes().exponent.real
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the outputs of a sequence, and the state after it.
