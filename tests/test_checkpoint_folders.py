@@ -11,7 +11,9 @@ from wavenet.checkpoint_folders import (
     default_root,
     list_in_studio,
     list_known,
+    list_members,
     resolve_checkpoint,
+    studio_name,
 )
 from wavenet.errors import CheckpointError
 from wavenet.user_input.user_folders import checkpoints_folder, settings_file
@@ -138,6 +140,19 @@ def test_a_studio_with_another_folder_lists_only_its_models(tmp_path):
     make_folder(Path("checkpoints/strings"))
     make_folder(tmp_path / "others/brass")
     assert list_in_studio(tmp_path / "others") == {"brass": tmp_path / "others/brass"}
+
+
+def test_members_of_a_comparison_are_named_by_their_folder(tmp_path):
+    """They are not among the other models."""
+    gru = make_folder(tmp_path / "others/compare/gru")
+    brass = make_folder(tmp_path / "others/brass")
+    assert list_in_studio(tmp_path / "others") == {"brass": brass}
+    assert list_members(tmp_path / "others") == {"compare/gru": gru}
+    assert [studio_name(path) for path in (gru, brass)] == ["compare/gru", "brass"]
+    shipped = list_members(SHIPPED)
+    assert shipped["compare/transformer"] == SHIPPED / "compare/transformer"
+    own = make_folder(Path("checkpoints/compare/gru")).absolute()
+    assert list_members(Path("checkpoints").absolute()) == shipped | {"compare/gru": own}
 
 
 def test_the_shipped_checkpoints_are_found_from_a_deleted_folder(tmp_path):

@@ -19,6 +19,7 @@ from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
 AUTOENCODER_MARK = b'"mel-autoencoder"'  # in the config of an autoencoder, and in no other
+COMPARISON = "compare"  # folder of the members of a comparison, among the checkpoints
 # OWNER/NAME of the Hugging Face Hub
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
@@ -70,9 +71,22 @@ def list_in_studio(root: Path) -> dict[str, Path]:
     Returns:
         Absolute paths, if `root` is one.
     """
-    # a deleted working folder has no absolute path
-    roots = [path.absolute() for path in _roots() if path.is_absolute() or path.is_dir()]
-    return _list_in(roots if root in roots else [root])
+    return _list_in(_studio_roots(root))
+
+
+def list_members(root: Path) -> dict[str, Path]:
+    """Return the checkpoint folders of the members of a comparison in a studio, by compare/NAME.
+
+    Args:
+        root: as in `list_in_studio`.
+    """
+    found = _list_in(folder / COMPARISON for folder in _studio_roots(root))
+    return {f"{COMPARISON}/{name}": path for name, path in found.items()}
+
+
+def studio_name(folder: Path) -> str:
+    """Return the name of a checkpoint folder in the studio: NAME, of a member compare/NAME."""
+    return f"{COMPARISON}/{folder.name}" if folder.parent.name == COMPARISON else folder.name
 
 
 def describe_known(name: str | Path) -> str:
@@ -112,6 +126,13 @@ def _roots() -> list[Path]:
     """Return the folders of named checkpoints: of the working folder, the program and the user."""
     own = checkpoints_folder()
     return [Path(CHECKPOINTS), _shipped(), *([own] if own is not None else [])]
+
+
+def _studio_roots(root: Path) -> list[Path]:
+    """Return the folders of `list_in_studio`."""
+    # a deleted working folder has no absolute path
+    roots = [path.absolute() for path in _roots() if path.is_absolute() or path.is_dir()]
+    return roots if root in roots else [root]
 
 
 def _shipped() -> Path:

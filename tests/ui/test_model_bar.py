@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from wavenet.ui.model_bar.model_bar import choose_model, describe_model, show_settings
+from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import prepare_engine
 
@@ -77,6 +78,20 @@ def test_hostile_forms_keep_nothing(studio_page: Page, form: Any) -> None:
 def test_unknown_conditions_of_another_model_are_not_used(studio_page: Page) -> None:
     updates = show_settings(studio_page, {"model": "notes", "conditions": {"digit": "7"}})
     assert updates["conditions"]["values"] == {"instrument": "flute"}
+
+
+def test_members_of_the_comparison_are_models_at_the_end_of_the_list(studio_page: Page) -> None:
+    """Their names have a slash, as those of repositories of the Hub, which are downloaded."""
+    form = {"model": "digits", "values": {"digit": "3", "speaker": "george"}}
+    (updates,) = choose_model(studio_page, "compare/gru", form, {"seed": 9})
+    assert (updates["model"]["value"], updates["seed"]) == ("compare/gru", 9)
+    members = ["compare/gru", "compare/histogram", "compare/wavenet"]
+    assert updates["model"]["choices"] == ["digits", "notes", *members]
+    assert updates["conditions"]["model"] == "compare/gru"
+    assert updates["conditions"]["values"] == {"digit": "3"}
+    (back,) = choose_model(studio_page, "notes", updates["conditions"], {"seed": 9})
+    assert back["seed"] == 9
+    assert "compare" not in shelf_html(studio_page.root, True)
 
 
 @pytest.mark.parametrize("name", ["none", None, "\ud800"])

@@ -26,7 +26,7 @@ from wavenet.ui.generate.generation_job import (
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import open_page, read_query
 
-from .conftest import RATE, build_page, save_checkpoint
+from .conftest import RATE, bare_page, build_page, save_checkpoint
 
 CONDITIONS: dict[str, str | float] = {"tone": "b & c=1", "level": -12.5}
 
@@ -259,3 +259,16 @@ def test_json_holds_all_settings(checkpoints: Path) -> None:
         "recording": "my recording.wav", "with_prompt": True, "engine": job.engine.name,
         "precision": job.engine.precision,
     }  # fmt: skip
+
+
+def test_a_member_of_a_comparison_is_named_with_its_folder(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints / "global", folder / "compare" / "global")
+    name = "compare/global"
+    job = make_job(folder, name, conditions=CONDITIONS)
+    assert share_settings.settings_of(job)["checkpoint"] == name
+    assert f"--checkpoint checkpoints/{name} " in share_settings.format_command(job)
+    settings, problems = read_query(bare_page(folder), share_settings.format_link(job)[1:])
+    assert (settings["model"], settings["conditions"], problems) == (name, CONDITIONS, [])

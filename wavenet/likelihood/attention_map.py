@@ -91,9 +91,7 @@ def weights_by_age(weights: Tensor, past: int) -> Tensor:
     return (rows * (positions >= 0)).transpose(0, 1).float().cpu()
 
 
-def _read_past(
-    model: AttentionModel[Any], conditioning: Conditioning, inputs: Tensor
-) -> Memory:
+def _read_past(model: AttentionModel[Any], conditioning: Conditioning, inputs: Tensor) -> Memory:
     """Return the memory after the inputs of a clip (1, T), which are read from its beginning."""
     memory = model.initial_memory(1)
     for begin in range(0, inputs.shape[1], WINDOW):

@@ -57,9 +57,7 @@ def has_kernels(model: AutoregressiveModel[Any]) -> bool:
 
 
 @torch.no_grad()
-def view_kernels(
-    model: AutoregressiveModel[Any], bins: int, samples: int = HORIZON
-) -> KernelView:
+def view_kernels(model: AutoregressiveModel[Any], bins: int, samples: int = HORIZON) -> KernelView:
     """Compute the kernels of all layers of a state-space model.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from wavenet.checkpoint import CONFIG, Checkpoint, load
-from wavenet.checkpoint_folders import list_in_studio
+from wavenet.checkpoint_folders import COMPARISON, list_in_studio, list_members
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import CheckpointError
@@ -24,21 +24,35 @@ def list_checkpoints(root: Path) -> list[str]:
     return sorted(list_in_studio(root), key=lambda name: (name != "digits", name))
 
 
+def list_choices(root: Path) -> list[str]:
+    """Return the names of all models that the page can use: the members of a comparison last."""
+    return [*list_checkpoints(root), *list_members(root)]
+
+
+def find_folder(root: Path, name: str | None) -> Path | None:
+    """Return the folder of a checkpoint by its name; None if there is none."""
+    if not isinstance(name, str):
+        return None
+    if root.name == COMPARISON:  # a studio of the members alone lists them without the folder
+        name = name.removeprefix(f"{COMPARISON}/")
+    return (list_in_studio(root) | list_members(root)).get(name)
+
+
 def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
-    """Load a checkpoint by the name of its folder; it is cached until its files change.
+    """Load a checkpoint by its name; it is cached until its files change.
 
     Raises:
         CheckpointError: the checkpoint does not exist, or is damaged.
     """
-    known = list_checkpoints(root)
-    if name not in known:
+    folder = find_folder(root, name)
+    if folder is None:
+        known = list_checkpoints(root)
         if not known:
             raise CheckpointError(
                 f"the folder {root.name} has no checkpoints; train one, or copy one into it"
             )
         found = "nothing" if name is None else repr(name[:100])
         raise CheckpointError(f"expected a model here ({', '.join(known)}), found {found}")
-    folder = list_in_studio(root)[str(name)]
     return _load_cached(folder, _modification_times(folder), device_for("auto"))
 
 

@@ -22,7 +22,7 @@ def import_allowed() -> bool:
 
 
 def is_hub_name(name: str | None) -> bool:
-    """Return whether a name is a repository of the Hub; folder names have no slash."""
+    """Return whether a name of no checkpoint is that of a repository of the Hub."""
     return bool(name and "/" in name and import_allowed())
 
 

@@ -15,7 +15,12 @@ import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.generate import warm_up
-from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
+from wavenet.ui.checkpoint_library import (
+    find_folder,
+    list_checkpoints,
+    list_choices,
+    load_checkpoint,
+)
 from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.generate.share_settings import PAGE_PARAMETERS, read_link
 from wavenet.ui.model_bar.condition_form import resolve_each
@@ -90,10 +95,9 @@ def read_query(page: Page, query: str) -> tuple[dict[str, Any], list[str]]:
             problems.append("the link names no checkpoint, so its other settings are not used")
             values = {k: v for k, v in values.items() if k in ("seed", "variants")}
         return values, problems
-    names = list_checkpoints(page.root)
-    name = find_equal_name(linked, names)
+    name = find_equal_name(linked, list_choices(page.root))
     if name is None:
-        known = ", ".join(names[:10]) or "none"
+        known = ", ".join(list_checkpoints(page.root)[:10]) or "none"
         problems.append(
             f"the link is for the checkpoint {linked[:40]!r}, which is not here; found {known}"
         )
@@ -117,7 +121,7 @@ def read_saved(page: Page, saved: Any) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(saved, Mapping):
         return {}, []
     name = saved.get("model")
-    if name not in list_checkpoints(page.root):
+    if find_folder(page.root, name) is None:
         return {}, []
     settings: dict[str, Any] = {"model": name}
     form = saved.get("form")

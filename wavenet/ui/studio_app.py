@@ -23,7 +23,7 @@ from wavenet.ui.analyse.analyse_tab import build_analyse_tab
 from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.clip_history.history_panel import make_history
-from wavenet.ui.compare.compare_tab import build_compare_tab
+from wavenet.ui.compare.compare_tab import build_compare_tab, wire_compare_tab
 from wavenet.ui.generate.generate_events import Start, start_here
 from wavenet.ui.generate.generate_tab import build_generate_tab
 from wavenet.ui.model_bar.model_bar import build_model_bar, wire_model_bar
@@ -96,13 +96,14 @@ def build_studio(
             with gr.Tab("Receptive field", id="receptive-field"):
                 build_receptive_field_tab(page)
             with gr.Tab("Compare", id="compare") as tab_item:
-                build_compare_tab(page, tab_item)
+                compared = build_compare_tab(page, tab_item)
             with gr.Tab("Train", id="train") as tab_item:
                 training = build_train_tab(page, tab_item, is_only_local(address, allow_hosts))
             with gr.Tab("Models", id="models"):
                 models = build_models_tab(page)
         wire_model_bar(page)
         wire_clip_actions(page)
+        wire_compare_tab(page, compared)
         wire_train_tab(page, training)
         wire_models_tab(page, models, start)
         wire_page_load(page, studio, problems)

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
+from wavenet.ui.checkpoint_library import find_folder, list_choices, load_checkpoint
 from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.clip_history.history_panel import REPEATS, USES, show_history
 from wavenet.ui.generate.generation_job import MAX_SEED
@@ -102,7 +102,7 @@ def use_clip(page: Page, clip: Clip, action: str, shown: Mapping[str, Any]) -> d
     """
     settings = {**shown, page.recordings[action]: str(clip.path)}
     own = clip.settings.get("model")
-    if action != "resynthesise" and own in list_checkpoints(page.root):
+    if action != "resynthesise" and find_folder(page.root, own) is not None:
         conditions = {**shown.get("conditions", {}), **clip.settings["conditions"]}
         settings |= {"model": own, "conditions": conditions}
     if action in ("continue", "resynthesise"):
@@ -120,7 +120,7 @@ def find_model(page: Page, chosen: str | None, is_vocoder: bool) -> str:
     Raises:
         ConditionError: there is none.
     """
-    names = list_checkpoints(page.root)
+    names = list_choices(page.root)
     for name in sorted(names, key=lambda name: name != chosen):
         with suppress(WaveNetError):
             if bool(load_checkpoint(page.root, name).config.model.locals) == is_vocoder:

@@ -22,12 +22,16 @@ from wavenet.errors import ConditionError, DataError, WaveNetError
 from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.compare.comparison_files import (
+    EXAMPLE,
     Comparison,
+    Row,
+    find_example,
     list_comparisons,
     read_comparison,
 )
 from wavenet.ui.compare.comparison_message import comparison_message
 from wavenet.ui.compare.member_predictions import PredictionRequest, predict_members
+from wavenet.ui.model_bar.model_bar import changed_settings, show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_note, error_sentence, status_note
 from wavenet.ui.server.uploads import read_upload
@@ -35,7 +39,7 @@ from wavenet.ui.turns import describe_place
 from wavenet.ui.viewer.panels import signal_panels, viewer_message
 
 FOLDER = "compared"  # copies of clips, in the folder of uploads and results
-DEFAULT_MEMBER = "wavenet"  # whose clip is predicted if there is no recording
+DEFAULT_MEMBER = "wavenet"  # whose clip is predicted if there is no other one
 MAX_CLIP_SECONDS = 30.0
 NO_CLIP = "This member has no generated clip."
 
@@ -54,22 +58,28 @@ def show_comparison(page: Page, *, choice: str | None) -> Values:
     first = title or next(iter(known), None)
     chosen = gr.update(choices=known, value=first, visible=len(known) > 1)
     try:
-        shown = comparison_message(read_comparison(page.root, title))
+        shown = comparison_message(read_comparison(page.root, title), page.root)
     except (DataError, ConditionError) as error:
         shown = {"error": error_sentence(error)}
     return {"comparison": shown, "choice": chosen}
 
 
 def run_member_action(
-    page: Page, event: gr.EventData, token: Any, choice: str | None = None
+    page: Page,
+    event: gr.EventData,
+    token: Any,
+    choice: str | None = None,
+    form: Any = None,
+    saved: Any = None,
 ) -> Values:
-    """Show the clip of the selected member, or add it to the clips of the visitor.
+    """Show the clip of the selected member, add it to the clips, or use the member in all tabs.
 
     Args:
         page: what all tabs share.
         event: its data are the action, the member and the budget, as the page sent them.
         token: of the visitor.
         choice: title of the comparison.
+        form, saved: as in `changed_settings`; these settings stay.
     Raises:
         gr.Error: the comparison or the member does not exist, or its clip cannot be read.
     """
@@ -78,6 +88,8 @@ def run_member_action(
         comparison = read_comparison(page.root, choice)
         row = comparison.find_row(data.get("member"), data.get("budget"))
         member, budget = row["member"], row["budget"]
+        if data.get("action") == "use":
+            return use_member(page, comparison, row, changed_settings(page, form, saved))
         path = comparison.clip(member, budget)
         if path is None:
             return {"viewer": None, "note": error_note(NO_CLIP)}
@@ -94,6 +106,27 @@ def run_member_action(
             "viewer": viewer_message(signal_panels(recording.waveform, rate), clip),
             "note": note,
         }
+
+
+def use_member(page: Page, comparison: Comparison, row: Row, kept: Values) -> Values:
+    """Make a member the model of the page.
+
+    Args:
+        page: what all tabs share.
+        comparison: with the member.
+        row: of the member.
+        kept: settings of the page that stay.
+    Raises:
+        ConditionError: its checkpoint is not one of the studio.
+    """
+    name = comparison.model_name(page.root, row["member"], row["budget"])
+    if name is None:
+        raise ConditionError(
+            "expected a member whose checkpoint is in the folder compare of the models; copy the "
+            "checkpoint into the folder of the models"
+        )
+    note = f"All tabs use {name} now, also Watch sampling and Receptive field."
+    return {**show_settings(page, {**kept, "model": name}), "note": status_note(note)}
 
 
 def shown_budget(comparison: Comparison, member: str, budget: str) -> str:
@@ -127,7 +160,7 @@ def run_predictions(
         page: what all tabs share.
         form: the message of the condition form.
         choice: title of the comparison.
-        recording: path of an upload; None: the clip of the WaveNet.
+        recording: path of an upload; None: the clip of the checkpoint digits.
         start: time of the first shown sample, s.
     Yields:
         Messages for `prediction_view.js`.
@@ -136,7 +169,8 @@ def run_predictions(
     """
     try:
         comparison = read_comparison(page.root, choice)
-        request = make_prediction_request(comparison, form, recording, start)
+        example = find_example(page.root)
+        request = make_prediction_request(comparison, form, recording, start, example)
         with page.turns.request() as turn:
             for place, wait in turn.wait():
                 yield {"predictions": {"busy": describe_place(place, wait)}}
@@ -149,10 +183,20 @@ def run_predictions(
 
 
 def make_prediction_request(
-    comparison: Comparison, form: Any, recording: str | None, start: float | None
+    comparison: Comparison,
+    form: Any,
+    recording: str | None,
+    start: float | None,
+    example: Path | None,
 ) -> PredictionRequest:
     """Return the request of one press of Predict.
 
+    Args:
+        comparison: whose members predict.
+        form: the message of the condition form.
+        recording: path of an upload; None: the example.
+        start: time of the first shown sample, s.
+        example: None: the clip of a member.
     Raises:
         ConditionError: the time is missing, or there is neither a recording nor a clip.
     """
@@ -163,6 +207,8 @@ def make_prediction_request(
     if recording is not None:
         source = f"recording {Path(recording).name}"
         return PredictionRequest(Path(recording), source, start, values)
+    if example is not None:
+        return PredictionRequest(example, f"clip generated by {EXAMPLE}", start, values)
     names = sorted(comparison.members, key=lambda name: name != DEFAULT_MEMBER)
     for name in names:
         path = comparison.clip(name)

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wavenet.checkpoint_folders import CONFIG
+from wavenet.checkpoint_folders import COMPARISON, CONFIG, studio_name
 from wavenet.errors import ConditionError, DataError
 from wavenet.program_folders import CHECKPOINTS, program_folder
+from wavenet.ui.checkpoint_library import find_folder
 
-FOLDER = "compare"
 METRICS = "metrics.json"
-OWN = Path("runs") / FOLDER  # of `wavenet compare`, in the working folder
+SAMPLE = "sample.wav"  # a clip of a checkpoint
+EXAMPLE = "digits"  # the checkpoint whose clip is predicted if there is no recording
+OWN = Path("runs") / COMPARISON  # of `wavenet compare`, in the working folder
 HOW_TO_MAKE = (
     "no comparison was found; make one with `wavenet compare train FOLDER` and `wavenet compare "
     "report FOLDER`, where FOLDER contains recordings"
@@ -67,9 +69,20 @@ class Comparison:
 
     def clip(self, member: str, budget: str | None = None) -> Path | None:
         """Return the path of a generated clip of a member, None if there is none."""
-        saved = [self.folder / member / "sample.wav"]
+        saved = [self.folder / member / SAMPLE]
         saved += sorted((self._part(member, budget) / "clips").glob("*.wav"))
         return next(filter(Path.is_file, saved), None)
+
+    def model_name(self, root: Path, member: str, budget: str | None = None) -> str | None:
+        """Return the name of a member as a model of the page, None if it cannot be one.
+
+        Args:
+            root: as in `list_comparisons`.
+            member, budget: as in `checkpoint`.
+        """
+        folder = self.checkpoint(member, budget)
+        known = find_folder(root, name := studio_name(folder))
+        return name if known is not None and known.absolute() == folder.absolute() else None
 
     def find_row(self, member: Any, budget: Any) -> Row:
         """Return the row of a member and a budget.
@@ -92,10 +105,21 @@ def list_comparisons(root: Path) -> dict[str, Path]:
     Args:
         root: folder of the checkpoints of the studio.
     """
-    shipped = [root / FOLDER, program_folder() / CHECKPOINTS / FOLDER]
+    shipped = [root / COMPARISON, program_folder() / CHECKPOINTS / COMPARISON]
     found = {OWN_TITLE: OWN} if (OWN / METRICS).is_file() else {}
     first = next((path for path in shipped if (path / METRICS).is_file()), None)
     return found if first is None else {SHIPPED_TITLE: first, **found}
+
+
+def find_example(root: Path) -> Path | None:
+    """Return the path of the clip of the checkpoint digits, None if there is none.
+
+    Args:
+        root: as in `list_comparisons`.
+    """
+    folder = find_folder(root, EXAMPLE)
+    path = None if folder is None else folder / SAMPLE
+    return path if path is not None and path.is_file() else None
 
 
 def read_comparison(root: Path, title: str | None = None) -> Comparison:

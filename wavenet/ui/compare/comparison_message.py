@@ -4,6 +4,7 @@ Input: a comparison. Output: the message for `comparison_view.js`, which draws i
 therefore needs no request to the server. Called by `compare_events`.
 """
 
+from pathlib import Path
 from typing import Any
 
 from wavenet.checkpoint import load_config
@@ -14,12 +15,15 @@ from wavenet.ui.page_text import format_duration
 Message = dict[str, Any]
 
 
-def comparison_message(comparison: Comparison) -> Message:
+def comparison_message(comparison: Comparison, root: Path) -> Message:
     """Return the message of a comparison.
 
+    Args:
+        comparison: what is shown.
+        root: folder of the checkpoints of the studio.
     Returns:
-        rate: Hz, None if it is unknown; budgets: names, the smallest first; rows: points, facts and
-        costs.
+        rate: Hz, None if it is unknown; budgets: names, the smallest first; rows: points, facts,
+        costs, and the name of the member as a model of the page.
     """
     sizes: dict[str, int] = {}
     for row in comparison.rows:
@@ -27,7 +31,13 @@ def comparison_message(comparison: Comparison) -> Message:
     return {
         "rate": find_rate(comparison),
         "budgets": sorted(sizes, key=lambda name: sizes[name]),
-        "rows": [_row_message(row) for row in comparison.rows],
+        "rows": [
+            {
+                **_row_message(row),
+                "model": comparison.model_name(root, row["member"], row["budget"]),
+            }
+            for row in comparison.rows
+        ],
     }
 
 

@@ -85,6 +85,7 @@ function showSelected() {
     pair.append(makeElement('dt', name), makeElement('dd', text));
     return pair;
   }));
+  find('[data-action="use"]').hidden = !selected.model;
   drawPlots();
 }
 

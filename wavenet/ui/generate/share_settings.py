@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from wavenet.checkpoint_folders import studio_name
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.ui.generate.generation_job import (
@@ -34,7 +35,7 @@ MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
 def settings_of(job: GenerationJob) -> dict[str, Any]:
     """Return all settings that determine the saved audio, and the name of the engine."""
     return {
-        "checkpoint": job.checkpoint.folder.name,
+        "checkpoint": studio_name(Path(job.checkpoint.folder)),
         **job.settings.model_dump(),
         "seconds": job.requests[0].samples / job.sample_rate,
         "recording": job.recording_name or None,
@@ -156,7 +157,8 @@ def _vocode_command(job: GenerationJob, seed: int, name: str) -> list[str]:
 
 def _common_options(job: GenerationJob) -> list[str]:
     settings, folder = job.settings, Path(job.checkpoint.folder)
-    words = ["--checkpoint", f"{folder.parent.name}/{folder.name}"]
+    name = studio_name(folder)
+    words = ["--checkpoint", f"{folder.parents[name.count('/')].name}/{name}"]
     for name, value in settings.conditions.items():
         words += ["--set", f"{name}={value if isinstance(value, str) else format(value, 'g')}"]
     default, all_codes = default_sampling(job.checkpoint), job.checkpoint.model.n_classes

@@ -13,10 +13,11 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
+from wavenet.checkpoint_folders import studio_name
 from wavenet.errors import WaveNetError
 from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.ui import hub_download
-from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
+from wavenet.ui.checkpoint_library import find_folder, list_choices, load_checkpoint
 from wavenet.ui.model_bar.condition_form import form_message, make_condition_form
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_note
@@ -28,7 +29,7 @@ Values = dict[str, Any]
 
 def build_model_bar(root: Path) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
     """Build the list of models, the description of the chosen one, and its condition form."""
-    names, has_hub = list_checkpoints(root), hub_download.import_allowed()
+    names, has_hub = list_choices(root), hub_download.import_allowed()
     with gr.Row(equal_height=False, elem_id="model-bar"):
         with gr.Column(scale=2, min_width=240):
             model = gr.Dropdown(
@@ -53,12 +54,12 @@ def wire_model_bar(page: Page) -> None:
             "about": describe_model(checkpoint),
             "conditions": {
                 **form_message(checkpoint.config, settings.get("conditions")),
-                "model": checkpoint.folder.name,
+                "model": studio_name(checkpoint.folder),
                 "others": settings.get("others", {}),
             },
         },
     )
-    page.list_models_in("model", page.model, lambda: gr.update(choices=list_checkpoints(page.root)))
+    page.list_models_in("model", page.model, lambda: gr.update(choices=list_choices(page.root)))
     inputs = {"name": page.model, "form": page.conditions, "saved": page.saved}
     chosen = page.model.input(
         **by_name(partial(choose_model, page), inputs, page.dependents), **UNQUEUED
@@ -78,7 +79,7 @@ def choose_model(
     Yields:
         Updates of the page.
     """
-    if hub_download.is_hub_name(name):
+    if find_folder(page.root, name) is None and hub_download.is_hub_name(name):
         yield {"about": hub_download.download_note(str(name))}
         try:
             name, _ = hub_download.download_checkpoint(page.root, str(name))
@@ -135,7 +136,7 @@ def show_settings(page: Page, settings: Mapping[str, Any]) -> Values:
         settings: "model", "conditions" and settings of the tabs by name; defaults of the model
             replace missing ones.
     """
-    names = list_checkpoints(page.root)
+    names = list_choices(page.root)
     first = names[0] if names else None
     name = settings.get("model", first)
     try:

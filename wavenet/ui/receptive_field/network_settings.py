@@ -10,10 +10,10 @@ from typing import Any
 
 from wavenet.bench.model_cost import ModelCost, build_meta_model, compute_cost
 from wavenet.checkpoint import CheckpointConfig, load_config
-from wavenet.checkpoint_folders import list_in_studio
 from wavenet.config import make_config
 from wavenet.errors import ConfigError, WaveNetError
 from wavenet.model.wavenet import WaveNetConfig, require_wavenet_config
+from wavenet.ui.checkpoint_library import find_folder
 
 MODEL_ABOVE = "The model above"
 CUSTOM = "Custom"
@@ -202,7 +202,7 @@ def _network_values(config: WaveNetConfig) -> dict[str, Any]:
 
 def _model_network(root: Path, name: str | None) -> tuple[CheckpointConfig, WaveNetConfig]:
     """Read the config of a checkpoint, and its network, which must be a WaveNet."""
-    folder = list_in_studio(root).get(name or "")
+    folder = find_folder(root, name)
     if folder is None:
         raise ConfigError("no model is chosen; choose one above, or a preset of this list")
     try:
