@@ -3,7 +3,8 @@
 python scripts/screenshots.py                    # writes docs/screenshots/TAB-SCHEME-WIDTH.png
 python scripts/screenshots.py --tab models --out build/shots
 
-Each tab is first filled with example input. The studio runs in its own process on a free port of
+Each tab is first filled with example input. `attention` and `kernels` are parts of tabs, with members
+of the comparison as the model; they are taken only light and wide. The studio runs in its own process on a free port of
 this machine, with the checkpoints of the project. This needs Chromium or Chrome and the packages of
 `make test`.
 """
@@ -58,11 +59,13 @@ def main() -> None:
         for width in WIDTHS:
             for scheme in SCHEMES:
                 page = open_page(browser, url, scheme, width)
-                for name in options.tab or list_tabs(page):
+                for name in options.tab or [*list_tabs(page), *PARTS]:
+                    if name in PARTS and (scheme, width) != ("light", "wide"):
+                        continue
                     file = options.out / f"{name}-{scheme}-{width}.png"
-                    open_tab(page, name)
-                    EXAMPLES[name](page)
-                    size += save_screenshot(page, file)
+                    size += (
+                        take_part(page, name, file) if name in PARTS else take_tab(page, name, file)
+                    )
                     print(file, flush=True)
                 page.close()
         browser.close()
@@ -102,13 +105,48 @@ def open_tab(page: Any, name: str) -> None:
     tab.click()
 
 
-def save_screenshot(page: Any, file: Path) -> int:
-    """Save a screenshot of the whole page in few colours; return the size of the file in bytes."""
+def take_tab(page: Any, name: str, file: Path) -> int:
+    """Fill a tab and save a screenshot of the page; return the size of the file in bytes."""
+    open_tab(page, name)
+    EXAMPLES[name](page)
+    return save_screenshot(page, file)
+
+
+def take_part(page: Any, name: str, file: Path) -> int:
+    """Save a screenshot of a part of a tab; return the size of the file in bytes."""
+    tab, model, selector = PARTS[name]
+    page.click("#model input")
+    page.fill("#model input", model)
+    page.click(f"[role=option]:has-text('{model}')")
+    open_tab(page, tab)
+    if tab == "watch":
+        page.wait_for_function(
+            "n => document.querySelector('#model input').value === n"
+            " && !document.querySelector('#watch-button').disabled",
+            arg=model,
+        )
+        page.wait_for_selector('#step-viewer [data-state="ready"]')
+        page.click("#watch-button")
+    page.wait_for_selector(f"{selector} svg")
+    if tab == "watch":
+        fill_watch(page)
+    return save_screenshot(page, file, page.locator(selector))
+
+
+def save_screenshot(page: Any, file: Path, part: Any = None) -> int:
+    """Save a screenshot in few colours; return the size of the file in bytes.
+
+    Args:
+        page: the page.
+        file: to write.
+        part: an element; None: the whole page.
+    """
     page.wait_for_function(IMAGES_LOADED)
     page.evaluate("window.scrollTo(0, 0); document.activeElement?.blur()")
     page.mouse.move(1, 1)  # no button is highlighted
     time.sleep(0.5)  # animations have ended
-    image = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    picture = page.screenshot(full_page=True) if part is None else part.screenshot()
+    image = Image.open(BytesIO(picture)).convert("RGB")
     reduced = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=NO_DITHER)
     reduced.save(file, optimize=True)
     return file.stat().st_size
@@ -152,7 +190,7 @@ def fill_receptive_field(page: Any) -> None:
 
 
 def fill_compare(page: Any) -> None:
-    """Predict the clip of the WaveNet with all members, if there is a comparison."""
+    """Predict the clip of digits with all members, if there is a comparison."""
     page.wait_for_selector('#comparison [data-state="ready"], #comparison [data-state="error"]')
     if page.query_selector('#comparison [data-state="ready"]'):
         page.wait_for_selector("#comparison-viewer .viewer[data-state=shown]")
@@ -193,6 +231,11 @@ EXAMPLES: dict[str, Callable[[Any], None]] = {
     "compare": fill_compare,
     "train": fill_train,
     "models": fill_models,
+}
+# Name -> tab, model, element.
+PARTS = {
+    "attention": ("watch", "compare/transformer", "#step-viewer .attention"),
+    "kernels": ("receptive-field", "compare/state-space", "#kernel-plot"),
 }
 
 

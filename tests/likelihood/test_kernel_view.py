@@ -1,6 +1,7 @@
-"""The kernels of a state-space model: closed forms of a layer with one state, and the recurrence."""
+"""The kernels of a state-space model: closed forms with one state, and the recurrence."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def make_model(config: StateSpaceConfig = CONFIG) -> StateSpace:
 
 
 def test_a_state_without_frequency_decays_exponentially() -> None:
-    """K_k = 2 C (1 - exp(-a)) / rate * exp(-a k) with a = step * rate; the time constant is 1 / a."""
+    """K_k = 2 C (1 - exp(-a)) / rate * exp(-a k), a = step * rate; the time constant is 1 / a."""
     model = make_model(StateSpaceConfig(channels=2, states=1, layers=1, output_channels=5))
     layer, rate, steps = model.blocks[0].layer, 0.5, torch.tensor([0.1, 0.04])
     with torch.no_grad():
@@ -48,7 +49,7 @@ def test_kernels_are_the_responses_of_the_recurrence() -> None:
     impulse[:, 0] = 1
     found = view_kernels(model, bins=20, samples=samples)
     assert found.edges[0] == 1 and found.edges[-1] == samples + 1
-    widths = [end - begin for begin, end in zip(found.edges, found.edges[1:], strict=False)]
+    widths = [end - begin for begin, end in pairwise(found.edges)]
     assert max(widths) > 1
     for block, view in zip(model.blocks, found.layers, strict=True):
         state = torch.zeros(1, 6, 3, dtype=torch.complex64)

@@ -20,6 +20,8 @@ from wavenet.model.conditions import LabelCondition
 from wavenet.model.model_config import ModelConfig
 from wavenet.model.ngram import NGramConfig
 from wavenet.model.recurrent import GRUConfig
+from wavenet.model.state_space import StateSpaceConfig
+from wavenet.model.transformer import TransformerConfig
 from wavenet.model.wavenet import WaveNetConfig
 
 RATE = 8000
@@ -36,6 +38,13 @@ MEMBERS: dict[str, tuple[str, ModelConfig]] = {
     "wavenet": (
         "WaveNet",
         WaveNetConfig(**SIZES, kernel_size=2, dilations=(1, 2, 4), **WITH_DIGITS),
+    ),
+}
+# Members without measures.
+OTHERS: dict[str, ModelConfig] = {
+    "state-space": StateSpaceConfig(channels=8, states=4, layers=2, output_channels=8),
+    "transformer": TransformerConfig(
+        channels=8, heads=2, layers=2, feedforward_channels=8, context=12, **WITH_DIGITS
     ),
 }
 BUDGETS = ("small", "large")

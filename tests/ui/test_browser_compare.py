@@ -91,6 +91,19 @@ def test_a_clip_is_added_and_the_tab_keeps_its_selection(compared: Any) -> None:
     assert title(page) == "GRU, budget large"
 
 
+def test_a_member_is_used_in_all_tabs(compared: Any) -> None:
+    page = compared
+    page.click("#comparison [data-member=gru]")
+    page.click("#comparison [data-action=use]")
+    page.wait_for_selector("#comparison-note >> text=All tabs use compare/gru now")
+    assert page.input_value("#model input") == "compare/gru"
+    assert title(page).startswith("GRU")
+    page.get_by_role("tab", name="Watch sampling").click()
+    page.wait_for_selector("#step-viewer .status >> text=gru, digit 7, seed 0")
+    page.reload()
+    page.wait_for_function("document.querySelector('#model input')?.value === 'compare/gru'")
+
+
 def test_the_cursor_shows_the_predictions_of_all_members(compared: Any) -> None:
     page = compared
     predict(page)

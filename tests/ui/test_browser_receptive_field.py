@@ -188,3 +188,46 @@ def test_textbook_network_is_plotted_and_counted(page: Any) -> None:
     )
     page.fill("#dilations input, #dilations textarea", "1, 2, x")
     page.wait_for_selector("#field-facts [role=alert]")
+
+
+def choose_model(page: Any, name: str) -> None:
+    page.click("#model input")
+    page.click(f"[role=option]:has-text('{name}')")
+
+
+def test_kernels_are_shown_for_a_state_space_model_only(tab: Any) -> None:
+    kernels = tab.locator("#kernel-plot")
+    assert not kernels.locator("h2").is_visible()
+    choose_model(tab, "compare/state-space")
+    plot = kernels.locator("svg")
+    plot.wait_for()
+    assert kernels.locator(".other").count() == 1
+    first = kernels.locator(".curve").get_attribute("d")
+    plot.focus()
+    tab.keyboard.press("End")
+    assert plot.get_attribute("aria-valuenow") == "4000"
+    tab.keyboard.press("Home")
+    text = kernels.locator(".caption").inner_text()
+    assert text.startswith("Sample −1 (0.13 ms before the prediction): mean −")
+    assert plot.get_attribute("aria-valuetext") == text
+    tab.keyboard.press("Enter")
+    assert kernels.locator(".caption").inner_text().endswith("pinned.")
+    kernels.locator("input[value='0']").focus()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_selector("#kernel-plot >> text=state-space, layer 2 of 2")
+    assert kernels.locator(".curve").get_attribute("d") != first
+    tab.set_viewport_size({"width": 375, "height": 812})
+    tab.wait_for_function(
+        "document.querySelector('#kernel-plot svg').getBoundingClientRect().right <= 375"
+    )
+    assert tab.evaluate("document.documentElement.scrollWidth") == 375
+    choose_model(tab, "digits")
+    kernels.locator("h2").wait_for(state="hidden")
+
+
+def test_kernels_appear_when_the_tab_opens(page: Any) -> None:
+    """The model was chosen before the first opening of the tab, which builds the plot."""
+    choose_model(page, "compare/state-space")
+    page.wait_for_selector("#model-about >> text=unlimited")
+    page.get_by_role("tab", name="Receptive field").click()
+    page.wait_for_selector("#kernel-plot svg")

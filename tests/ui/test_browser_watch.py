@@ -272,3 +272,59 @@ def test_tab_stays_open_while_the_page_loads_and_fits_on_a_phone(url: str, brows
     # With reduced motion it is slow, and plays only on a press.
     assert re.match("2 steps/s", page.inner_text('#step-viewer [data-key="speed"]'))
     page.close()
+
+
+def test_the_attention_map_follows_the_step_and_the_keys(page: Any) -> None:
+    """It has the rows of two blocks of two heads, and columns of the window of 12 samples."""
+    page.click("#model input")
+    page.click("[role=option]:has-text('compare/transformer')")
+    page.wait_for_selector("#model-about >> text=23 samples")
+    page.get_by_role("tab", name="Watch sampling").click()
+    page.wait_for_selector('#step-viewer [data-state="ready"]')
+    page.fill("#watch-start input", "0")
+    page.press("#watch-start input", "Enter")
+    page.wait_for_selector("#step-viewer [data-key=time] >> text=to sample 0,")
+    page.wait_for_selector("#step-viewer .attention canvas")
+    attention = page.locator("#step-viewer .attention")
+    assert attention.locator(".layers span").all_inner_texts() == ["block 1", "block 2"]
+    weights, now = attention.locator(".weights"), attention.locator(".now")
+
+    def column(number: int) -> list[int]:
+        """Return a pixel of a column in the lowest row, counted from the right."""
+        return list(
+            weights.locator("canvas").evaluate(
+                "(c, n) => [...c.getContext('2d').getImageData(c.width - 1 - n, c.height - 2, 1, 1)"
+                ".data]",
+                number,
+            )
+        )
+
+    # the first prediction reads the start code only
+    assert column(0)[:3] == [253, 231, 37] and column(0)[3] == 255
+    assert column(1)[3] == 0
+    assert "sample −1 (0.13 ms before the predicted one), weight 1." in now.inner_text()
+    watched_panel = page.locator("#step-viewer .panel")
+    watched_panel.focus()
+    page.keyboard.press("ArrowRight")
+    assert step(page) == "2 of 200"
+    assert column(1)[3] == 255 and column(2)[3] == 0
+    assert "weight 1." not in now.inner_text()
+    page.keyboard.press("End")
+    weights.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    assert step(page) == "200 of 200"  # the keys of the map do not step
+    assert now.inner_text().startswith("Block 2, head 2: sample −2 (0.25 ms")
+    assert weights.get_attribute("aria-valuetext") == now.inner_text()
+    page.keyboard.press("End")
+    assert "sample −12 (1.5 ms" in now.inner_text()
+    box = weights.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 10.5 / 12, box["y"] + box["height"] - 2)
+    assert now.inner_text().startswith("Block 1, head 1: sample −2 ")
+    # A model without attention has no map.
+    page.click("#model input")
+    page.click("[role=option]:has-text('digits')")
+    page.wait_for_selector("#model-about >> text=32 samples")
+    page.click("#watch-button")
+    page.wait_for_selector("#step-viewer .maps:not([hidden])")
+    assert not attention.is_visible()

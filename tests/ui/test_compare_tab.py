@@ -33,7 +33,7 @@ from wavenet.ui.compare.comparison_files import (
 from wavenet.ui.compare.comparison_message import comparison_message, row_facts
 from wavenet.ui.page import Page
 
-from .comparison_folder import CLIP_SAMPLES, MEMBERS, RATE, write_clip
+from .comparison_folder import CLIP_SAMPLES, MEMBERS, OTHERS, RATE, write_clip
 from .conftest import bare_page
 
 FORM = {"values": {"digit": "3", "speaker": "george"}}
@@ -183,7 +183,7 @@ def test_a_member_becomes_the_model_of_the_page(page: Page) -> None:
     assert rows["gru"]["model"] == "compare/gru"
     shown = use(page, "gru")
     assert shown["model"]["value"] == "compare/gru"
-    assert shown["model"]["choices"] == ["compare/gru", "compare/histogram", "compare/wavenet"]
+    assert shown["model"]["choices"] == [f"compare/{name}" for name in sorted({*MEMBERS, *OTHERS})]
     assert "All tabs use compare/gru now" in shown["note"]
 
 

@@ -10,6 +10,7 @@ from wavenet.ui.models.model_shelf import shelf_html
 from wavenet.ui.page import Page
 from wavenet.ui.page_load import prepare_engine
 
+from .comparison_folder import MEMBERS, OTHERS
 from .conftest import RATE, build_page
 from .test_generate_events import save_conditioned
 
@@ -85,7 +86,7 @@ def test_members_of_the_comparison_are_models_at_the_end_of_the_list(studio_page
     form = {"model": "digits", "values": {"digit": "3", "speaker": "george"}}
     (updates,) = choose_model(studio_page, "compare/gru", form, {"seed": 9})
     assert (updates["model"]["value"], updates["seed"]) == ("compare/gru", 9)
-    members = ["compare/gru", "compare/histogram", "compare/wavenet"]
+    members = [f"compare/{name}" for name in sorted({*MEMBERS, *OTHERS})]
     assert updates["model"]["choices"] == ["digits", "notes", *members]
     assert updates["conditions"]["model"] == "compare/gru"
     assert updates["conditions"]["values"] == {"digit": "3"}

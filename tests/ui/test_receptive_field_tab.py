@@ -13,13 +13,16 @@ import torch
 from audio_utils.example_sound import make_example_sound
 from wavenet import checkpoint
 from wavenet.likelihood.effective_field import EffectiveField, bin_edges
+from wavenet.likelihood.kernel_view import view_kernels
 from wavenet.model.conditions import MelCondition
+from wavenet.model.state_space import StateSpaceConfig
 from wavenet.ui.checkpoint_library import load_checkpoint
-from wavenet.ui.receptive_field import influence_measurement, speed_measurement
+from wavenet.ui.receptive_field import influence_measurement, kernel_plot, speed_measurement
 from wavenet.ui.receptive_field.influence_measurement import (
     influence_message,
     measure_influence,
 )
+from wavenet.ui.receptive_field.kernel_plot import show_kernels
 from wavenet.ui.receptive_field.network_facts import CAUSAL_DILATED, format_bytes
 from wavenet.ui.receptive_field.network_settings import (
     CUSTOM,
@@ -39,7 +42,7 @@ from wavenet.ui.receptive_field.receptive_field_tab import (
 )
 from wavenet.ui.receptive_field.speed_measurement import measure_speed, speed_facts
 
-from ..conftest import tiny_config
+from ..conftest import overflow, tiny_config
 from .conftest import RATE
 from .test_watch_tab import LABELS, make_page
 
@@ -219,7 +222,7 @@ def test_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
 
 def test_the_first_plot_is_drawn_without_an_event(root: Path) -> None:
     with gr.Blocks() as blocks:
-        build_receptive_field_tab(make_page(root))
+        build_receptive_field_tab(make_page(root), gr.Tab())
     values = {block.elem_id: getattr(block, "value", None) for block in blocks.blocks.values()}
     assert fact(values["field-facts"], "Receptive field") == "16 samples (1.0 ms)"
     assert sizes(values["field-plot"])[-1] == 16
@@ -353,3 +356,33 @@ def test_bin_edges_increase_and_cover_every_sample(samples: int) -> None:
     edges = bin_edges(samples, influence_measurement.BINS)
     assert edges == sorted(set(edges))
     assert (edges[0], edges[-1]) == (1, samples + 1)
+
+
+def test_kernels_of_a_state_space_model_are_in_decibels(root: Path) -> None:
+    shown = show_kernels(make_page(root), name="compare/state-space")["kernels"]
+    checkpoint = load_checkpoint(root, "compare/state-space")
+    found = view_kernels(checkpoint.model, kernel_plot.BINS)
+    assert (shown["name"], shown["rate"], shown["field"]) == ("state-space", RATE, 4000)
+    assert (shown["edges"], shown["channels"]) == (found.edges, 8)
+    for layer, expected in zip(shown["layers"], found.layers, strict=True):
+        sizes = {"mean": expected.mean, "largest": expected.largest}
+        for name, size in sizes.items():
+            levels = 20 * (size / expected.largest.max()).log10().clamp(min=-4)
+            assert layer[name] == pytest.approx(levels.tolist(), abs=0.01)
+        assert max(layer["largest"]) == 0
+        constants = expected.time_constants
+        ends = [float(constants[0]), float(constants.median()), float(constants[-1])]
+        assert layer["constants"] == pytest.approx(ends, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["digits", "compare/transformer", "none", None])
+def test_other_models_have_no_kernels(root: Path, name: str | None) -> None:
+    assert show_kernels(make_page(root), name=name) == {"kernels": {}}
+
+
+def test_kernels_that_are_not_finite_are_a_sentence(make_checkpoint: Any) -> None:
+    config = StateSpaceConfig(channels=8, states=4, layers=2, output_channels=8)
+    folder = make_checkpoint(config).folder
+    overflow(folder)
+    shown = show_kernels(make_page(folder.parent), name="tiny")["kernels"]
+    assert "not finite" in shown["error"]

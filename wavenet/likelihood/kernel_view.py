@@ -8,6 +8,7 @@ Called by the studio.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ def view_kernels(model: AutoregressiveModel[Any], bins: int, samples: int = HORI
 def _view_layer(layer: Any, edges: list[int]) -> LayerKernel:
     assert isinstance(layer, StateSpaceLayer)
     sizes = layer.kernel(edges[-1] - 1).abs().double().cpu()  # (channels, samples)
-    parts = sizes.split([end - begin for begin, end in zip(edges, edges[1:], strict=False)], dim=1)
+    parts = sizes.split([end - begin for begin, end in pairwise(edges)], dim=1)
     return LayerKernel(
         torch.stack([part.mean() for part in parts]),
         torch.stack([part.max() for part in parts]),

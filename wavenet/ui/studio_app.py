@@ -93,8 +93,8 @@ def build_studio(
                 build_analyse_tab(page, tab_item)
             with gr.Tab("Watch sampling", id="watch") as tab_item:
                 build_watch_tab(page, tab_item)
-            with gr.Tab("Receptive field", id="receptive-field"):
-                build_receptive_field_tab(page)
+            with gr.Tab("Receptive field", id="receptive-field") as tab_item:
+                build_receptive_field_tab(page, tab_item)
             with gr.Tab("Compare", id="compare") as tab_item:
                 compared = build_compare_tab(page, tab_item)
             with gr.Tab("Train", id="train") as tab_item:

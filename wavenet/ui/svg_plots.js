@@ -1,4 +1,4 @@
-// Functions that the plots drawn as SVG share. Each component that uses them joins them with its script.
+// Functions that the plots share. Each component that uses them joins them with its script.
 const SVG = 'http://www.w3.org/2000/svg';
 
 function makeSvg(name, attributes, text) {
@@ -21,6 +21,14 @@ function formatMilliseconds(samples, rate) {
   const milliseconds = 1000 * samples / rate;
   return `${milliseconds.toLocaleString('en', milliseconds >= 1 ? { minimumFractionDigits: 1, maximumFractionDigits: 1 }
     : { maximumSignificantDigits: 2 })} ms`;
+}
+
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+// Decompresses the bytes that Python has compressed by zlib and encoded as base64.
+async function inflate(text) {
+  const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream('deflate'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // Calls `draw` at once, and whenever the width of the box changes.

@@ -34,7 +34,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def scripted_html(
-    name: str, elem_id: str, value: Any = None, scripts: Sequence[str] = (), **values: Any
+    name: str,
+    elem_id: str,
+    value: Any = None,
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    **values: Any,
 ) -> gr.HTML:
     """Build a component from NAME.html, NAME.css and NAME.js.
 
@@ -43,13 +48,16 @@ def scripted_html(
         elem_id: of the component.
         value: first value; the script receives each new one.
         scripts: names of scripts that are joined before NAME.js, so that it can call them.
+        styles: names of style sheets that are joined before NAME.css.
         values: the variables of the template.
     """
-    css = _UI / f"{name}.css"
+    sheets = [_UI / f"{style}.css" for style in (*styles, name)]
     return gr.HTML(
         value,
         html_template=render(f"{name}.html", **values),
-        css_template=css.read_text(encoding="utf-8") if css.is_file() else "",
+        css_template="\n".join(
+            sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.is_file()
+        ),
         js_on_load="\n".join(
             (_UI / f"{script}.js").read_text(encoding="utf-8") for script in (*scripts, name)
         ),

@@ -17,13 +17,7 @@ function showStatus(state, text) {
   if (find('.status').textContent !== text) find('.status').textContent = text;
 }
 
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const floats = (text) => new Float32Array(bytes(text).buffer);
-
-async function inflate(text) {
-  const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream('deflate'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
 
 async function decode(message) {
   const members = message.members.map((member) => ({ ...member,

@@ -15,6 +15,7 @@ from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_note, status_note
 from wavenet.ui.page_widgets import make_recording_input
 from wavenet.ui.receptive_field.influence_measurement import measure_influence
+from wavenet.ui.receptive_field.kernel_plot import show_kernels
 from wavenet.ui.receptive_field.network_facts import (
     CAUSAL_DILATED,
     CONVOLUTIONS,
@@ -36,14 +37,21 @@ from wavenet.ui.receptive_field.speed_measurement import measure_speed
 from wavenet.ui.templates import render, scripted_html
 from wavenet.ui.wiring import MANY, UNQUEUED, by_name, pick
 
+# Of a plot over the age of a sample.
+_AGE_SCRIPTS, _AGE_STYLES = ("svg_plots", "receptive_field/age_plot"), ("receptive_field/age_plot",)
 SPEED_PLACEHOLDER = status_note(
     "Measures how fast the compiled CPU engine runs this network on this machine. This needs a few "
     "seconds."
 )
 
 
-def build_receptive_field_tab(page: Page) -> None:
-    """Build the tab and connect its events."""
+def build_receptive_field_tab(page: Page, tab_item: gr.Tab) -> None:
+    """Build the tab and connect its events.
+
+    Args:
+        page: what all tabs share.
+        tab_item: the tab, whose opening shows the kernels of the model.
+    """
     controls, sliders = _network_controls()
     convolution = gr.Radio(
         list(CONVOLUTIONS), value=CAUSAL_DILATED, label="Convolution", elem_id="convolution"
@@ -58,6 +66,7 @@ def build_receptive_field_tab(page: Page) -> None:
     measure.click(**speed, **MANY)
     _wire_network(page, inputs, sliders, shown)
     _build_influence(page)
+    _build_kernels(page, tab_item)
 
 
 def show_network(page: Page, *, convolution: str, **controls: Any) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def _build_influence(page: Page) -> None:
     with gr.Row(elem_classes="measurement"):
         measure = _measure_button("Measure influence", "measure-influence", variant="primary")
     curve = scripted_html(
-        "receptive_field/effective_field_plot", "influence-plot", {}, ("svg_plots",)
+        "receptive_field/effective_field_plot", "influence-plot", {}, _AGE_SCRIPTS, _AGE_STYLES
     )
     with gr.Accordion("Measure on a recording", open=False):
         label = f"Recording: {readable_formats()}, up to {MAX_SECONDS:.0f} s"
@@ -169,3 +178,12 @@ def _build_influence(page: Page) -> None:
     measure.click(**by_name(partial(measure_influence, page), inputs, outputs), **MANY)
     # The curve of another model would look like that of the model above.
     page.model.change(**by_name(lambda: {"influence": {}}, {}, outputs), **UNQUEUED)
+
+
+def _build_kernels(page: Page, tab_item: gr.Tab) -> None:
+    """Build the plot of the kernels, which is hidden unless the model has some."""
+    plot = scripted_html(
+        "receptive_field/kernel_plot", "kernel-plot", {}, _AGE_SCRIPTS, _AGE_STYLES
+    )
+    shown = by_name(partial(show_kernels, page), {"name": page.model}, {"kernels": plot})
+    gr.on([page.model.change, tab_item.select], **shown, **UNQUEUED)

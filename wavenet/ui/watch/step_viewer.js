@@ -1,5 +1,5 @@
 // Moves through the steps of a clip. `element`, `props` and `watch` come from gr.HTML; step_viewer.py
-// builds the messages. sampling_rules.js, step_charts.js and heatmap.js are part of the same script.
+// builds the messages. sampling_rules.js, step_charts.js, heatmap.js and attention_map.js are part of the same script.
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 let data = null;
@@ -20,9 +20,7 @@ function showStatus(state, text) {
   if (find('.status').textContent !== text) find('.status').textContent = text;
 }
 
-function unpack(text, Kind) {
-  return new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-}
+const unpack = (text, Kind) => new Kind(bytes(text).buffer);
 
 function decode(message) {
   const isMixture = message.kind !== 'categorical';
@@ -37,7 +35,18 @@ function decode(message) {
     height: isMixture ? null : unpack(message.height, Float32Array),
     params: isMixture ? unpack(message.params, Float32Array) : null,
     edges: isMixture ? unpack(message.edges, Float64Array) : null,
+    attention: null, // follows, see receiveAttention
     layers: layers && { ...layers, gates: unpack(layers.gates, Uint8Array), skips: unpack(layers.skips, Uint8Array) } };
+}
+
+async function receiveAttention({ attention }) {
+  const receiver = data;
+  if (!attention) return;
+  const levels = await inflate(attention.levels);
+  if (data !== receiver) return; // other steps have arrived
+  data.attention = { ...attention, levels, older: unpack(attention.older, Float32Array) };
+  buildAttention();
+  show();
 }
 
 const valuesAt = (values, step) => {
@@ -117,6 +126,7 @@ function show() {
   prediction = predict(current, settings);
   drawWaveform();
   drawProbabilities();
+  drawAttention();
   showFacts();
   for (const figure of shownMaps()) {
     moveMapCursor(figure, figure.dataset.map, data.layers, data.count, current);
@@ -190,7 +200,9 @@ function receive() {
   for (const figure of shownMaps()) {
     buildMap(figure, figure.dataset.map, data.layers, data.count, times);
   }
+  buildAttention();
   show();
+  receiveAttention(message);
 }
 
 element.addEventListener('click', (event) => {
@@ -205,7 +217,7 @@ element.addEventListener('input', (event) => {
   if (data) show();
 });
 element.addEventListener('keydown', (event) => {
-  if (!data || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!data || event.ctrlKey || event.metaKey || event.altKey || moveAttention(event)) return;
   const { tagName, type } = event.target;
   const keys = { ' ': actions.play, ArrowLeft: actions.back, ArrowRight: actions.step,
     Home() { pause(); goTo(0); }, End() { pause(); goTo(data.count - 1); } };
@@ -223,8 +235,8 @@ function point(event) {
   pause();
   goTo(Math.floor((event.clientX - left) / width * data.count));
 }
-element.addEventListener('pointerdown', (event) => { isPointerDown = true; point(event); });
-element.addEventListener('pointermove', (event) => { if (isPointerDown) point(event); });
+element.addEventListener('pointerdown', (event) => { isPointerDown = true; point(event); pointAttention(event); });
+element.addEventListener('pointermove', (event) => { if (isPointerDown) point(event); pointAttention(event); });
 addEventListener('pointerup', () => { isPointerDown = false; });
 
 if (reducedMotion) input('speed').value = 2;

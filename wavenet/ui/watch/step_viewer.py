@@ -1,8 +1,9 @@
 """The step view: a component that shows the predictions of some steps one at a time.
 
 Input: steps. Output: one message for the page. `sampling_rules.js` applies the rules of
-`wavenet.sampling` to it, `step_charts.js` and `heatmap.js` draw, and `step_viewer.js` moves through
-the steps. A slider therefore needs no request to the server. Called by the Watch sampling tab.
+`wavenet.sampling` to it, `step_charts.js`, `heatmap.js` and `attention_map.js` draw, and
+`step_viewer.js` moves through the steps. A slider therefore needs no request to the server. Called
+by the Watch sampling tab.
 """
 
 import base64
@@ -27,7 +28,13 @@ MAX_ROWS = 64  # in a heat map; for deeper networks a row is the mean of neighbo
 MAX_CONTEXT = 4000  # samples of the waveform before the first step
 MAX_LEVEL = (1 << 16) - 1  # highest level of quantised logits
 # Joined with step_viewer.js into one script, whose top-level names they share.
-_SCRIPTS = ("svg_plots", "watch/sampling_rules", "watch/heatmap", "watch/step_charts")
+_SCRIPTS = (
+    "svg_plots",
+    "watch/sampling_rules",
+    "watch/heatmap",
+    "watch/step_charts",
+    "watch/attention_map",
+)
 
 
 def make_step_viewer() -> gr.HTML:
@@ -51,6 +58,7 @@ def steps_message(
     codes: Tensor,
     noise: Tensor | None = None,
     title: str = "",
+    attention: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the message that shows steps; about 0.3 MB for 400 steps of 256 classes.
 
@@ -60,6 +68,7 @@ def steps_message(
         codes: (end,) int64, the clip from its first sample to the last step.
         noise: (n,) the uniforms that selected the codes; None for a recording.
         title: one line that describes the clip.
+        attention: of `attention_message`; None for a model without attention.
     """
     model, config, codec = checkpoint.model, checkpoint.config, checkpoint.codec
     count, receptive_field = steps.codes.numel(), model.receptive_field
@@ -84,6 +93,7 @@ def steps_message(
         "layers": _pack_layers(model.config.dilations, steps.activations)
         if isinstance(model, WaveNet) and steps.activations is not None
         else None,
+        "attention": attention,
     }
 
 

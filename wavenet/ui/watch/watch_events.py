@@ -11,12 +11,14 @@ from typing import Any
 
 import gradio as gr
 import torch
+from torch import Tensor
 
 from audio_utils.errors import AudioError
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.generation.noise import uniform_noise
 from wavenet.generation.request import GenerationRequest, samples_from_seconds
+from wavenet.likelihood.attention_map import MAX_PAST, has_attention, view_attention
 from wavenet.likelihood.step_view import draw_first_codes, view_steps
 from wavenet.model.conditioning import ConditionValue
 from wavenet.model.frame_features import compute_frame_features
@@ -28,6 +30,7 @@ from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_sentence
 from wavenet.ui.server.uploads import read_upload
 from wavenet.ui.turns import describe_place
+from wavenet.ui.watch.attention_message import attention_message
 from wavenet.ui.watch.step_viewer import busy_message, error_message, max_steps, steps_message
 
 Message = dict[str, Any]
@@ -162,8 +165,7 @@ def watch_generation(
     codes = torch.cat(parts)
     noise = uniform_noise(request.seed, request.noise_stream, first, end - first)
     title = _title(config.name, request.conditions, f"seed {request.seed}")
-    steps = view_steps(checkpoint, request, codes, first)
-    yield steps_message(checkpoint, steps, codes, noise, title)
+    yield inspect_steps(checkpoint, request, codes, first, title, noise)
 
 
 def watch_recording(
@@ -185,8 +187,30 @@ def watch_recording(
     request = GenerationRequest(waveform.numel(), conditions, frame_features=frame_features)
     codes = checkpoint.codec.encode(waveform)[:end]
     title = _title(config.name, conditions, f"recording {Path(path).name}")
-    steps = view_steps(checkpoint, request, codes, first)
-    yield steps_message(checkpoint, steps, codes, None, title)
+    yield inspect_steps(checkpoint, request, codes, first, title)
+
+
+def inspect_steps(
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    codes: Tensor,
+    first: int,
+    title: str,
+    noise: Tensor | None = None,
+) -> Message:
+    """Return the message of the steps from `first` to the end of the codes.
+
+    Args:
+        checkpoint, request, codes, first: as in `view_steps`.
+        title, noise: as in `steps_message`.
+    Raises:
+        ConditionError, CheckpointError: as in `view_steps`.
+    """
+    steps, attention = view_steps(checkpoint, request, codes, first), None
+    if has_attention(checkpoint.model):
+        past = min(MAX_PAST, codes.numel())
+        attention = attention_message(view_attention(checkpoint, request, codes, first, past))
+    return steps_message(checkpoint, steps, codes, noise, title, attention)
 
 
 def _title(name: str, conditions: Conditions, source: str) -> str:
