@@ -3,10 +3,10 @@
 python scripts/screenshots.py                    # writes docs/screenshots/TAB-SCHEME-WIDTH.png
 python scripts/screenshots.py --tab models --out build/shots
 
-Each tab is first filled with example input. `attention` and `kernels` are parts of tabs, with members
-of the comparison as the model; they are taken only light and wide. The studio runs in its own process on a free port of
-this machine, with the checkpoints of the project. This needs Chromium or Chrome and the packages of
-`make test`.
+Each tab is first filled with example input. `attention` and `kernels` are parts of tabs, with
+members of the comparison as the model; they are taken only light and wide. The studio runs in its
+own process on a free port of this machine, with the checkpoints of the project. This needs Chromium
+or Chrome and the packages of `make test`.
 """
 
 import argparse
@@ -120,16 +120,13 @@ def take_part(page: Any, name: str, file: Path) -> int:
     page.click(f"[role=option]:has-text('{model}')")
     open_tab(page, tab)
     if tab == "watch":
-        page.wait_for_function(
-            "n => document.querySelector('#model input').value === n"
-            " && !document.querySelector('#watch-button').disabled",
-            arg=model,
-        )
+        title = f"{model.rpartition('/')[2]}, "
         page.wait_for_selector('#step-viewer [data-state="ready"]')
-        page.click("#watch-button")
-    page.wait_for_selector(f"{selector} svg")
-    if tab == "watch":
+        if not page.inner_text("#step-viewer .status").startswith(title):
+            page.click("#watch-button")
+            page.wait_for_selector(f'#step-viewer [data-state="ready"] >> text={title}')
         fill_watch(page)
+    page.wait_for_selector(f"{selector} svg")
     return save_screenshot(page, file, page.locator(selector))
 
 
