@@ -210,7 +210,7 @@ def test_the_vocoder_keeps_the_pitch_and_the_envelope_of_a_voice(vocoder, digits
 
 def test_the_clip_of_digits_is_a_seven_of_jackson(digits):
     """The tab Compare predicts it; other labels make it more surprising."""
-    waveform = io.read(FOLDER / "digits" / "sample.wav", RATE).waveform
+    waveform = io.read(FOLDER / "compare" / "sample.wav", RATE).waveform
     assert waveform.numel() == 3360
     bits = {
         (digit, speaker): score(digits, waveform, {"digit": digit, "speaker": speaker})

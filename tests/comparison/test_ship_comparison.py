@@ -30,7 +30,11 @@ def test_a_comparison_is_shipped(entry, source, tmp_path, monkeypatch):
     assert loaded.config.model.architecture == "wavenet"
     assert soundfile.info(target / "wavenet" / "sample.wav").frames > 0
     assert "license: cc-by-sa-4.0" in (target / "wavenet" / "README.md").read_text()
-    ship(entry.root, "tiny", target)  # replaces what is there
+    (target / "sample.wav").write_bytes(b"speech")
+    (target / "other").mkdir()
+    ship(entry.root, "tiny", target)  # replaces what is there, except the clip of digits
+    assert (target / "sample.wav").read_bytes() == b"speech"
+    assert not (target / "other").exists()
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)

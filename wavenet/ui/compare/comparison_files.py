@@ -3,7 +3,8 @@
 Input: a folder that `wavenet compare` has written, or the folder `compare` among the checkpoints.
 Output: a `Comparison`. Called by `compare_events` and `member_predictions`.
 
-    checkpoints/compare/   metrics.json, NAME/ (the checkpoint of a member), NAME/sample.wav
+    checkpoints/compare/   metrics.json, sample.wav (speech that all members predict),
+                           NAME/ (the checkpoint of a member), NAME/sample.wav
     runs/compare/          metrics.json, BUDGET/NAME/run/checkpoint/, BUDGET/NAME/clips/*.wav
 """
 
@@ -19,8 +20,7 @@ from wavenet.program_folders import CHECKPOINTS, program_folder
 from wavenet.ui.checkpoint_library import find_folder
 
 METRICS = "metrics.json"
-SAMPLE = "sample.wav"  # a clip of a checkpoint
-EXAMPLE = "digits"  # the checkpoint whose clip is predicted if there is no recording
+SAMPLE = "sample.wav"  # a clip of a member; in the folder of the comparison a clip of digits
 OWN = Path("runs") / COMPARISON  # of `wavenet compare`, in the working folder
 HOW_TO_MAKE = (
     "no comparison was found; make one with `wavenet compare train FOLDER` and `wavenet compare "
@@ -67,6 +67,12 @@ class Comparison:
             return shipped
         return self._part(member, budget) / "run" / "checkpoint"
 
+    @property
+    def example(self) -> Path | None:
+        """The path of the clip of digits that the members predict, None if there is none."""
+        path = self.folder / SAMPLE
+        return path if path.is_file() else None
+
     def clip(self, member: str, budget: str | None = None) -> Path | None:
         """Return the path of a generated clip of a member, None if there is none."""
         saved = [self.folder / member / SAMPLE]
@@ -109,17 +115,6 @@ def list_comparisons(root: Path) -> dict[str, Path]:
     found = {OWN_TITLE: OWN} if (OWN / METRICS).is_file() else {}
     first = next((path for path in shipped if (path / METRICS).is_file()), None)
     return found if first is None else {SHIPPED_TITLE: first, **found}
-
-
-def find_example(root: Path) -> Path | None:
-    """Return the path of the clip of the checkpoint digits, None if there is none.
-
-    Args:
-        root: as in `list_comparisons`.
-    """
-    folder = find_folder(root, EXAMPLE)
-    path = None if folder is None else folder / SAMPLE
-    return path if path is not None and path.is_file() else None
 
 
 def read_comparison(root: Path, title: str | None = None) -> Comparison:
