@@ -12,7 +12,7 @@ from wavenet.errors import ConfigError
 from wavenet.model.conditions import LabelCondition
 from wavenet.model.linear_prediction import LinearPredictionConfig, LinearPredictor
 from wavenet.model.model_config import GaussianOutput
-from wavenet.model.statistics_model import add_to_parts, sum_parts
+from wavenet.model.statistics_model import add_to_parts, sum_parts, uses_statistics
 
 CODEC = MuLawCodec(bits=10)
 
@@ -78,7 +78,7 @@ def test_closed_form_and_gradient_descent_agree():
     # the grid has steps of 2 ** (1 / 4)
     assert closed.log_scale[0].exp().item() == pytest.approx(0.02, rel=0.1)
     model = build(order=2, residual="gaussian", scale_window=0, estimation="gradient")
-    assert not model.uses_statistics
+    assert not uses_statistics(model)
     few = codes[:2, :300]
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=40, line_search_fn="strong_wolfe")
 

@@ -7,13 +7,15 @@ import torch
 
 from wavenet import checkpoint
 from wavenet.checkpoint import CheckpointConfig
-from wavenet.errors import TrainingError
+from wavenet.config import make_config as check_config
+from wavenet.errors import ConfigError, TrainingError
 from wavenet.model.conditions import LabelCondition
 from wavenet.model.linear_prediction import LinearPredictionConfig
 from wavenet.model.ngram import NGramConfig
 from wavenet.training.batches import collate
 from wavenet.training.distributed import Ranks
 from wavenet.training.prefetch import encode_batch
+from wavenet.training.recipe import RecipeConfig
 from wavenet.training.state import make_state
 from wavenet.training.task import CodeLikelihoodTask, bits_per_sample, mean_nll
 
@@ -133,6 +135,26 @@ def test_several_processes_are_refused(tmp_path):
             tmp_path,
             ranks=Ranks(world_size=2),
         )
+
+
+@every_model
+@pytest.mark.parametrize("setting", [{"scheduled_sampling": 0.1}, {"truncation": 100}])
+def test_settings_of_gradients_are_refused_in_a_recipe(model, setting):
+    """Regression: the share of own samples changed the loss, and the counts ignored it."""
+    shared = {"name": "mine", "audio": {"sample_rate": 8000}, "model": dict(model)}
+    (name,) = setting
+    expected = rf"train\.{name} .* gradients; found .* {model.architecture}, .*: remove {name}$"
+    with pytest.raises(ConfigError, match=expected):
+        check_config(RecipeConfig, "mine", **shared, train={"steps": 1, **setting})
+    unused = {"scheduled_sampling": 0.0, "truncation": None}
+    check_config(RecipeConfig, "mine", **shared, train={"steps": 1, **unused})
+
+
+def test_linear_prediction_by_gradient_may_have_scheduled_sampling():
+    model = dict(LinearPredictionConfig(estimation="gradient"))
+    train = {"steps": 1, "scheduled_sampling": 0.1}
+    shared = {"name": "mine", "audio": {"sample_rate": 8000}, "model": model}
+    assert check_config(RecipeConfig, "mine", **shared, train=train).train.scheduled_sampling == 0.1
 
 
 def test_linear_prediction_by_gradient_is_trained_by_the_optimizer(tmp_path):

@@ -74,6 +74,11 @@ class LinearPredictionConfig(ModelConfig):
         return self
 
     @property
+    def uses_statistics(self) -> bool:
+        """Whether the estimation is "least-squares"."""
+        return self.estimation == "least-squares"
+
+    @property
     def receptive_field(self) -> int:
         """Samples of the prediction, and those before the oldest residual."""
         return self.order + self.scale_window
@@ -134,17 +139,12 @@ class LinearPredictor(StatisticsModel[LinearPredictionConfig]):
             grid = make_grid(config)
         self.register_buffer("levels", levels, persistent=False)
         self.register_buffer("grid", grid, persistent=False)
-        if self.uses_statistics:
+        if config.uses_statistics:
             for parameter in (self.coefficients, self.log_scale):
                 parameter.requires_grad_(False)
             self.register_buffer("products", torch.zeros(2, config.order, config.order))
             self.register_buffer("targets", torch.zeros(2, config.order))
             self.register_buffer("grid_nll", torch.zeros(2, len(grid)))
-
-    @property
-    def uses_statistics(self) -> bool:
-        """Whether the estimation is "least-squares"."""
-        return self.config.estimation == "least-squares"
 
     @property
     def macs_per_sample(self) -> int:

@@ -108,6 +108,11 @@ class ModelConfig(StrictConfig, ABC):
         return self
 
     @property
+    def uses_statistics(self) -> bool:
+        """Whether the model is estimated from statistics; otherwise it is trained by gradients."""
+        return False
+
+    @property
     def receptive_field(self) -> int | None:
         """Past samples that one prediction can depend on, the newest included; None: all."""
         return None

@@ -62,6 +62,11 @@ class NGramConfig(ModelConfig):
         return self
 
     @property
+    def uses_statistics(self) -> bool:
+        """Yes: counts."""
+        return True
+
+    @property
     def receptive_field(self) -> int:
         """Number of context codes."""
         return len(self.context_bits)

@@ -27,11 +27,6 @@ MAX_COUNT = 1 << 24  # float32 represents all whole numbers up to here
 class StatisticsModel(AutoregressiveModel[ConfigT]):
     """Base of the models that are estimated from statistics."""
 
-    @property
-    def uses_statistics(self) -> bool:
-        """Whether training calls `observe`; otherwise the model is trained by gradients."""
-        return True
-
     @abstractmethod
     def observe(
         self,
@@ -67,7 +62,7 @@ class StatisticsModel(AutoregressiveModel[ConfigT]):
 
 def uses_statistics(model: AutoregressiveModel[Any]) -> TypeGuard[StatisticsModel[Any]]:
     """Return whether a model is trained by `observe` instead of gradients."""
-    return isinstance(model, StatisticsModel) and model.uses_statistics
+    return isinstance(model, StatisticsModel) and model.config.uses_statistics
 
 
 def check_inputs(config: ModelConfig, name: str, accepted: Collection[str]) -> None:

@@ -156,6 +156,21 @@ class RecipeConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
+    def _steps_fit_a_model_of_statistics(self) -> Self:
+        if self.model.uses_statistics:
+            gradient_only = {
+                "truncation": self.train.truncation is not None,
+                "scheduled_sampling": self.train.scheduled_sampling > 0,
+            }
+            for name in (name for name, is_used in gradient_only.items() if is_used):
+                raise ValueError(
+                    f"train.{name} is for models trained by gradients; found the architecture "
+                    f"{self.model.architecture}, which is estimated from statistics of the "
+                    f"recordings: remove {name}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _truncation_fits_the_model(self) -> Self:
         field = self.model.receptive_field
         if self.train.truncation is not None and field is not None:
