@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from tests.conftest import tiny_model
 from wavenet.config import make_config
 from wavenet.errors import ConfigError
+from wavenet.model.autoregressive_model import AutoregressiveModel
 from wavenet.model.conditions import LabelCondition, PositionCondition
 from wavenet.model.model_config import LogisticOutput
 from wavenet.model.ngram import NGram, NGramConfig, add_counts
@@ -65,6 +67,23 @@ def test_a_bigram_predicts_the_relative_frequencies():
     observe(model, [[5, 9, 5, 1, 5, 9, 5, 9]])
     logits = model(torch.tensor([[5, 0]]), model.conditioning([{}], [2]))[0, :, 1]
     assert logits.exp()[[9, 1, 5]].tolist() == pytest.approx([0.75, 0.25, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", ["laplace", "backoff", "interpolation"])
+@pytest.mark.parametrize("context_bits", [(), (4, 2)])
+def test_the_nll_is_that_of_the_predictions(smoothing, context_bits):
+    model = tiny_model(
+        NGramConfig(context_bits=context_bits, conditions=(DIGIT,), smoothing=smoothing), BITS
+    )
+    codes = torch.randint(16, (3, 50), generator=torch.Generator().manual_seed(1))
+    noisy = (codes + 1) % 16
+    mask = torch.arange(50) >= torch.tensor([[0], [20], [50]])
+    conditioning = model.conditioning([{"digit": "a"}, {"digit": "b"}, {}], [50] * 3)
+    start = torch.tensor([0, 7, 0])
+    expected = AutoregressiveModel.nll(model, codes, mask, start, conditioning, noisy)
+    found = model.nll(codes, mask, start, conditioning, noisy)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert model.nll(codes, mask & False, start, conditioning, noisy) == 0
 
 
 def test_a_histogram_ignores_the_past():

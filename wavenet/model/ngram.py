@@ -147,6 +147,26 @@ class NGram(StatisticsModel[NGramConfig]):
             rows = self.condition.find_rows(conditioning.labels)
         return self._find_contexts(inputs, rows[:, None].expand_as(inputs), memory)
 
+    def nll(
+        self,
+        codes: Tensor,
+        mask: Tensor,
+        start: Tensor | None,
+        conditioning: Conditioning,
+        input_codes: Tensor,
+    ) -> Tensor:
+        """Sum the negative log-likelihood; compute each distribution once.
+
+        Many samples have the same context, and a sample needs one number of its distribution.
+        """
+        hidden = self.hidden_states(self.shifted_inputs(input_codes), conditioning, start)
+        hidden = hidden[mask]
+        # the row of the longest context determines the others
+        different, position = hidden[:, -1].unique(return_inverse=True)
+        sample = torch.arange(len(hidden), device=hidden.device)
+        example = torch.empty_like(different).scatter_(0, position, sample)
+        return -self.output_params(hidden[example])[position, codes[mask]].sum()
+
     def output_params(self, hidden: Tensor) -> Tensor:
         """Return log-probabilities (.., K) of the contexts (.., n + 1)."""
         config, lengths = self.config, hidden.unbind(-1)
