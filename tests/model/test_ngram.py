@@ -109,6 +109,55 @@ def test_a_clip_is_counted_for_its_labels_and_for_unknown_labels():
     }
 
 
+def test_labels_are_counted_with_the_longest_context_only():
+    model = build((4, 1), (DIGIT,))
+    observe(model, [[3, 9], [3, 9]], [{"digit": "b"}, {}])
+    unigram, bigram, trigram = model.tables
+    assert nonzero(unigram) == {(0, 3): 2, (0, 9): 2}
+    assert nonzero(bigram) == {(8, 3): 2, (3, 9): 2}
+    first, second = 8 * 2 + 1, 3 * 2 + 1
+    assert nonzero(trigram) == {
+        **{(32 + first, 3): 1, (32 + second, 9): 1},
+        **{(64 + first, 3): 2, (64 + second, 9): 2},
+    }
+
+
+def predict(model, values, codes):
+    """Return the probabilities of every sample of one clip, (K, T)."""
+    return model(torch.tensor([codes]), model.conditioning([values], [len(codes)]))[0].exp()
+
+
+BACKING_OFF = [{"smoothing": "backoff"}, {"weight": 0.6}, {}]
+
+
+@pytest.mark.parametrize("settings", BACKING_OFF)
+@pytest.mark.parametrize("context_bits", [(), (4,), (4, 2)])
+def test_labels_that_were_not_seen_have_the_predictions_without_labels(settings, context_bits):
+    """Regression: they had the same probability for every code."""
+    clips = torch.randint(16, (3, 40), generator=torch.Generator().manual_seed(0)).tolist()
+    labelled = build(context_bits, (DIGIT, VOICE), **settings)
+    observe(labelled, clips, [{"digit": "a", "voice": "x"}, {"digit": "b"}, {}])
+    plain = build(context_bits, **settings)
+    observe(plain, clips)
+    expected = predict(plain, {}, clips[0])
+    for unseen in ({"digit": "b", "voice": "x"}, {}):
+        assert torch.equal(predict(labelled, unseen, clips[0]), expected)
+    for seen in ({"digit": "a", "voice": "x"}, {"digit": "b"}):
+        found = predict(labelled, seen, clips[0])
+        assert not torch.allclose(found, expected, atol=0.01)
+        torch.testing.assert_close(found.sum(0), torch.ones(40))
+
+
+def test_labels_back_off_to_the_counts_without_labels_by_hand():
+    model = build((), (DIGIT,))
+    observe(model, [[1, 1, 1, 2], [4, 4, 4, 4]], [{"digit": "a"}, {"digit": "b"}])
+    # Witten-Bell: codes 1, 2 and 4 of all clips; codes 1 and 2 of the clips of "a"
+    without = [(count + 3 / 16) / (8 + 3) for count in (3, 1, 4, 0)]
+    expected = [(count + 2 * p) / (4 + 2) for count, p in zip((3, 1, 0, 0), without, strict=True)]
+    found = predict(model, {"digit": "a"}, [0])[[1, 2, 4, 5], 0]
+    assert found.tolist() == pytest.approx(expected)
+
+
 def test_the_label_reaches_a_step_by_its_bias():
     model = build((4,), (DIGIT,))
     observe(model, [[5, 9, 5, 9], [5, 1, 5, 1]], [{"digit": "a"}, {"digit": "b"}])
@@ -152,3 +201,6 @@ def test_the_number_of_labels_counts_in_the_size():
     with pytest.raises(ConfigError, match="parameters; the limit is"):
         make_config(NGramConfig, "model", context_bits=(10,), conditions=(many,))
     assert NGramConfig(context_bits=(10,)).approximate_parameters == 1024 * 1025
+    labelled = NGramConfig(context_bits=(4, 1), conditions=(DIGIT, VOICE))
+    assert labelled.approximate_parameters == 1024 * (1 + 16 + 6 * 32)
+    assert build((4, 1), (DIGIT, VOICE)).parameter_count == 16 * (1 + 16 + 6 * 32)

@@ -4,6 +4,9 @@ The context of a sample is the n codes before it, each reduced to its leading bi
 number of times that each code followed each context; one more table for each shorter context, down
 to none. `smoothing` converts the counts to probabilities, so that no code has probability 0.
 
+Labels are part of the longest context only. Its table also has rows without labels, so that a
+context which is rare with its labels uses the counts of all labels, then those of shorter contexts.
+
 A table needs one look-up per sample and is estimated in one pass. But its size grows exponentially
 with the number of context bits, and similar contexts share nothing: the receptive field is 2 or 3
 samples. A WaveNet has hundreds of samples for fewer numbers. Fewer bits for the older codes,
@@ -89,8 +92,8 @@ class NGramConfig(ModelConfig):
     @property
     def network_parameters(self) -> int:
         """Counts of all tables, for a 10-bit codec."""
-        contexts = sum(1 << bits for bits in accumulate(self.context_bits, initial=0))
-        return count_rows(self) * contexts * 1024
+        *shorter, longest = (1 << bits for bits in accumulate(self.context_bits, initial=0))
+        return (sum(shorter) + count_rows(self) * longest) * 1024
 
     @property
     def approximate_parameters(self) -> int:
@@ -101,7 +104,8 @@ class NGramConfig(ModelConfig):
 class NGram(StatisticsModel[NGramConfig]):
     """The tables of counts, one per context length from 0 to n.
 
-    Hidden states are indices of table rows. The output is log-probabilities.
+    Hidden states are indices of table rows: of each context without labels, and last, if there are
+    labels, of the longest context with them. The output is log-probabilities.
 
     Args:
         config, bits, sample_rate, start_code: see `AutoregressiveModel`.
@@ -116,12 +120,13 @@ class NGram(StatisticsModel[NGramConfig]):
         if config.labels:
             self.condition = LabelRows(config)
         for length, kept in enumerate(accumulate(self._kept, initial=0)):
-            contexts = count_rows(config) << kept
-            self.register_buffer(f"counts_{length}", torch.zeros(contexts, self.n_classes))
+            label_rows = count_rows(config) if length == len(self._kept) else 1
+            shape = (label_rows << kept, self.n_classes)
+            self.register_buffer(f"counts_{length}", torch.zeros(shape))
 
     @property
     def tables(self) -> list[Tensor]:
-        """The counts by context length from 0, each (label rows * contexts, codes)."""
+        """The counts by context length from 0, each (contexts, codes); in the last by label row."""
         return [self.get_buffer(f"counts_{n}") for n in range(len(self._kept) + 1)]
 
     @property
@@ -132,7 +137,8 @@ class NGram(StatisticsModel[NGramConfig]):
     @property
     def macs_per_sample(self) -> int:
         """One multiply-add per code and table that the smoothing reads."""
-        return self.n_classes * (1 if self.config.smoothing == "laplace" else len(self.tables))
+        tables = len(self.tables) + bool(self.config.labels)
+        return self.n_classes * (1 if self.config.smoothing == "laplace" else tables)
 
     def hidden_states(
         self,
@@ -141,7 +147,7 @@ class NGram(StatisticsModel[NGramConfig]):
         start: Tensor | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """Return the row of each table, (B, T, n + 1) int64, by context length from 0."""
+        """Return the row of each table, (B, T, n + 1 or n + 2) int64."""
         rows = torch.zeros_like(conditioning.total_samples)
         if isinstance(self.condition, LabelRows):
             rows = self.condition.find_rows(conditioning.labels)
@@ -168,11 +174,15 @@ class NGram(StatisticsModel[NGramConfig]):
         return -self.output_params(hidden[example])[position, codes[mask]].sum()
 
     def output_params(self, hidden: Tensor) -> Tensor:
-        """Return log-probabilities (.., K) of the contexts (.., n + 1)."""
-        config, lengths = self.config, hidden.unbind(-1)
+        """Return log-probabilities (.., K) of the contexts (.., n + 1 or n + 2)."""
+        config, contexts = self.config, hidden.unbind(-1)
         if config.smoothing == "laplace":
-            return add_pseudo_counts(self.tables[-1][lengths[-1]], config.pseudo_count).log()
-        tables = (table[rows] for table, rows in zip(self.tables, lengths, strict=True))
+            return add_pseudo_counts(self.tables[-1][contexts[-1]], config.pseudo_count).log()
+        tables = [table[rows] for table, rows in zip(self.tables, contexts, strict=False)]
+        if config.labels:
+            # the row of unknown labels is the one before it, which must not count twice
+            is_same = (contexts[-1] == contexts[-2])[..., None]
+            tables.append(self.tables[-1][contexts[-1]].masked_fill(is_same, 0))
         if config.smoothing == "backoff":
             return back_off(tables, config.discount).log()
         return interpolate_counts(tables, config.weight).log()
@@ -203,25 +213,31 @@ class NGram(StatisticsModel[NGramConfig]):
             rows = self.condition.find_all_rows(conditioning.labels)
         for row in rows.unbind(1):
             chosen = mask & (row >= 0)[:, None]
-            contexts = self._find_contexts(inputs, row[:, None].expand_as(inputs), None)[chosen]
-            for table, found in zip(self.tables, contexts.unbind(-1), strict=True):
-                add_counts(table, found, codes[chosen])
+            contexts = self._find_contexts(inputs, row[:, None].expand_as(inputs), None)[..., -1]
+            add_counts(self.tables[-1], contexts[chosen], codes[chosen])
+        shorter = self._find_contexts(inputs, torch.zeros_like(inputs), None)[mask].unbind(-1)
+        for table, contexts in zip(self.tables[:-1], shorter, strict=False):
+            add_counts(table, contexts, codes[mask])
 
     def network_facts(self) -> dict[str, Fact]:
         """Return the context and the smoothing."""
         return {"context_bits": list(self._kept), "smoothing": self.config.smoothing}
 
     def _find_contexts(self, inputs: Tensor, rows: Tensor, memory: Memory | None) -> Tensor:
-        """Return the table rows (B, T, n + 1) of inputs (B, T) and label rows (B, T)."""
+        """Return the table rows (B, T, n + 1 or n + 2) of inputs and label rows, both (B, T)."""
         memory = memory or self.initial_memory(inputs.shape[0], inputs.device)
         (past,) = cast(TensorMemory, memory).tensors
         series, count = torch.cat([past, inputs], dim=1), inputs.shape[1]
-        found = [rows]
+        found = [torch.zeros_like(inputs)]
         for age, (kept, shift) in enumerate(zip(self._kept, self._shifts, strict=True)):
             begin = past.shape[1] - age
             reduced = series[:, begin : begin + count] >> shift
             found.append((found[-1] << kept) | reduced)
         past.copy_(series[:, series.shape[1] - past.shape[1] :])
+        longest, bits = found.pop(), sum(self._kept)
+        found.append(((count_rows(self.config) - 1) << bits) + longest)  # the row without labels
+        if self.config.labels:
+            found.append((rows << bits) + longest)
         return torch.stack(found, dim=-1)
 
 

@@ -1,8 +1,8 @@
 """Smoothing: from the counts of an n-gram to probabilities above 0 that sum to 1.
 
 c(h, w) is the number of times that code w followed the context h, c(h) its sum over w, N(h) the
-number of different codes after h, and K the number of codes. h' is h without its oldest code; for
-the shortest context, no code, p(w | h') = 1 / K.
+number of different codes after h, and K the number of codes. h' is h without its labels, or if it
+has none, without its oldest code; for the shortest context, no code, p(w | h') = 1 / K.
 
     laplace        p(w | h) = (c(h, w) + a) / (c(h) + a K)
     interpolation  p(w | h) = l(h) c(h, w) / c(h) + (1 - l(h)) p(w | h')
