@@ -13,7 +13,7 @@ def arguments(tmp_path):
     write_tones(tmp_path / "tones")
     recipe = tmp_path / "tones.toml"
     recipe.write_text(RECIPE)
-    own = ("--parameters", "4000", "--training-seconds", "0.1", "--member", "wavenet")
+    own = ("--parameters", "10000", "--training-seconds", "0.1", "--member", "wavenet")
     return (tmp_path / "tones", "--recipe", recipe, *own, "--out", tmp_path / "out")
 
 
@@ -35,6 +35,15 @@ def test_train_then_report(run_command, arguments, tmp_path, monkeypatch):
 def test_an_unknown_member_is_refused(run_command, arguments):
     changed = ["gruu" if value == "wavenet" else value for value in arguments]
     assert_refused(run_command("compare", "train", *changed), "gruu", "did you mean gru")
+
+
+def test_a_budget_far_below_the_smallest_model_is_refused_before_the_training(
+    run_command, arguments, tmp_path
+):
+    few = ["2000" if value == "10000" else value for value in arguments]
+    both = (*few, "--member", "histogram")
+    assert_refused(run_command("compare", "train", *both), "2,000 parameters", "for wavenet")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_held_out_recordings_is_refused(run_command, arguments):

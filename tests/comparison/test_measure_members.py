@@ -17,6 +17,7 @@ from wavenet.comparison.comparison_table import (
 )
 from wavenet.comparison.measure_members import PASTS, make_evaluator, measure_entry
 from wavenet.comparison.train_members import train_entry
+from wavenet.errors import DataError
 
 from .conftest import TINY
 
@@ -53,6 +54,14 @@ def test_measures_that_exist_are_kept(measured, source):
     before = measured.measures_file.stat().st_mtime_ns
     measure_entry(measured, source, None)
     assert measured.measures_file.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"title": "WaveNet"}'])
+def test_damaged_measures_are_one_sentence(entry, content):
+    entry.folder.mkdir(parents=True)
+    entry.measures_file.write_text(content)
+    with pytest.raises(DataError, match=r"measures.json is damaged; delete it and run .* report"):
+        read_rows([entry])
 
 
 def test_the_table_has_a_line_per_member_with_the_best_first(measured):

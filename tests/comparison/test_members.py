@@ -8,6 +8,8 @@ from wavenet.codec import MuLawCodec
 from wavenet.comparison.members import (
     BY_NAME,
     MEMBERS,
+    _configs,
+    check_smallest_size,
     choose_size,
     count_parameters,
     find_members,
@@ -49,6 +51,18 @@ def test_the_size_closest_in_ratio_is_chosen():
     _, count = size_of("gru", 60_000)
     _, other = size_of("gru", 75_000)
     assert abs(math.log(count / 60_000)) < abs(math.log(other / 60_000))
+
+
+def test_a_budget_far_below_the_smallest_model_is_refused():
+    """Regression: a WaveNet with 13 times the parameters of its budget was trained."""
+    smallest = count_parameters(next(_configs(BY_NAME["wavenet"], LABELS)), CODEC, 8000)
+    size = (LABELS, CODEC, 8000)
+    check_smallest_size(BY_NAME["wavenet"], math.ceil(smallest / 2), *size)
+    advice = f"too few for wavenet, .* has {smallest:,}; use at least --parameters {smallest // 2}"
+    with pytest.raises(ConfigError, match=advice):
+        check_smallest_size(BY_NAME["wavenet"], smallest // 2 - 1, *size)
+    for member in MEMBERS:
+        check_smallest_size(member, BUDGETS[0].parameters, *size)
 
 
 def test_convolutions_and_wavenet_differ_in_the_receptive_field_only():

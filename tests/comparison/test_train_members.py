@@ -9,8 +9,14 @@ from tests.comparison.conftest import BUDGET, TINY
 from wavenet import checkpoint
 from wavenet.comparison import train_members
 from wavenet.comparison.plan import Entry
-from wavenet.comparison.train_members import TrainingStopped, next_rates, read_records, train_entry
-from wavenet.errors import TrainingError
+from wavenet.comparison.train_members import (
+    TrainingStopped,
+    next_rates,
+    read_records,
+    read_training,
+    train_entry,
+)
+from wavenet.errors import DataError, TrainingError
 from wavenet.training import loop
 
 
@@ -74,6 +80,24 @@ def test_a_stopped_member_continues(tmp_path, source, monkeypatch, stop_after):
     found, expected = read(entry.training_file), read(whole.training_file)
     assert found["validation_bits"] == expected["validation_bits"]
     assert found["samples"] == expected["samples"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "{}", "\udcff"])
+@pytest.mark.parametrize("name", ["search.json", "training.json"])
+def test_a_damaged_file_is_one_sentence(entry, source, name, content):
+    entry.folder.mkdir(parents=True)
+    (entry.folder / name).write_bytes(content.encode(errors="surrogateescape"))
+    read_again = train_entry if name == "search.json" else lambda entry, _: read_training(entry)
+    with pytest.raises(DataError, match=rf"{name} is damaged; delete the folder .* compare train"):
+        read_again(entry, source)
+
+
+@pytest.mark.parametrize("content", [None, '{"step": 1}\n', "{"])
+def test_damaged_records_are_one_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "metrics.jsonl").write_text(content)
+    with pytest.raises(DataError, match=r"metrics.jsonl is missing or damaged; delete the folder"):
+        read_records(tmp_path)
 
 
 def test_a_rate_at_which_the_loss_is_not_finite_is_not_chosen(entry, source, monkeypatch):

@@ -72,7 +72,7 @@ def train(
     the same command continues. To use two cores, start the command twice: a process trains the
     members that no other process trains.
     """
-    from wavenet.comparison.train_members import TrainingStopped, train_entry
+    from wavenet.comparison.train_members import TrainingStopped, check_entry, train_entry
     from wavenet.folder_lock import lock_folder
 
     entries = _plan(out, member, budget, parameters, seconds)
@@ -81,6 +81,8 @@ def train(
         print_line(out)
         return
     source = _read(folder, recipe)
+    for entry in waiting:
+        check_entry(entry, source)
     create_folder(out)
     with stop_on_interrupt() as should_stop:
         for entry in waiting:

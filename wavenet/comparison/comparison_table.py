@@ -4,7 +4,6 @@ Input: the entries with measures. Output: rows, lines of a table, and figures. C
 line.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,24 +11,37 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from wavenet.comparison.plan import Entry
-from wavenet.comparison.train_members import read_records
+from wavenet.comparison.train_members import read_json, read_records, read_training
 
 SIZE_INCHES = (9.0, 5.0)
 HEADS = (
     *("model", "parameters", "MACs", "past", "bits per sample", "95 % interval", "perplexity"),
     *("naive/s", "cached/s", "fastest/s", "training s", "digit %"),
 )
+# Keys of `measures.json` that the table and the plots need.
+MEASURES_KEYS = (
+    *("title", "parameters", "macs_per_sample", "receptive_field", "bits_per_sample", "interval"),
+    *("perplexity", "samples_per_second", "seconds", "clips"),
+)
 
 Row = dict[str, Any]
 
 
 def read_rows(entries: Sequence[Entry]) -> list[Row]:
-    """Return the measures of all measured entries, with the names of member and budget."""
+    """Return the measures of all measured entries, with the names of member and budget.
+
+    Raises:
+        DataError: measures are damaged.
+    """
     return [
         {
             "member": entry.member.name,
             "budget": entry.budget.name,
-            **json.loads(entry.measures_file.read_text(encoding="utf-8")),
+            **read_json(
+                entry.measures_file,
+                MEASURES_KEYS,
+                "delete it and run `wavenet compare report` again",
+            ),
         }
         for entry in entries
         if entry.measures_file.exists()
@@ -109,7 +121,7 @@ def plot_training(entries: Sequence[Entry]) -> Figure:
     """Draw bits per sample of the validation against the seconds of training, of one budget."""
     figure, axes = _make_figure("Training", "seconds of training")
     for n, entry in enumerate(entries):
-        seconds = json.loads(entry.training_file.read_text(encoding="utf-8"))["seconds_by_step"]
+        seconds = read_training(entry)["seconds_by_step"]
         points = [
             (seconds[str(record["step"])], record["bits_per_sample"])
             for record in read_records(entry.run)

@@ -13,7 +13,6 @@ the folder of the entry. Called by the command line.
                 trained on real recordings
 """
 
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from wavenet.bench.measurement import BenchmarkCase, measure_case
 from wavenet.checkpoint import Checkpoint
 from wavenet.comparison.plan import Entry
 from wavenet.comparison.source import Source
-from wavenet.comparison.train_members import write_json
+from wavenet.comparison.train_members import read_training, write_json
 from wavenet.engines.registry import make_engine
 from wavenet.evaluation.bits_per_sample import MODEL_METHOD, score_recordings, summarise_bits
 from wavenet.evaluation.label_evaluation import ClipEvaluator
@@ -77,7 +76,7 @@ def measure_entry(entry: Entry, source: Source, evaluator: ClipEvaluator | None)
     if entry.measures_file.exists():
         return
     loaded = checkpoints.load(entry.checkpoint)
-    training = json.loads(entry.training_file.read_text(encoding="utf-8"))
+    training = read_training(entry)
     recordings = list(score_recordings(loaded, source.dataset.test, {}, []))
     (row,) = summarise_bits(recordings, [])
     bits = row["bits_per_sample"][MODEL_METHOD]

@@ -25,6 +25,7 @@ DILATIONS = tuple(1 << n for n in range(9)) * 2
 # Of all members with a condition network; a small one, because the budgets are small.
 CONDITION_CHANNELS = 32
 CONDITION_HOP = 80
+LARGEST_RATIO = 2.0  # of the smallest model of a member to its budget
 
 Settings = Mapping[str, Any]
 
@@ -206,6 +207,25 @@ def choose_size(
             break
     assert best is not None
     return best
+
+
+def check_smallest_size(
+    member: Member, parameters: int, labels: Sequence[LabelCondition], codec: Codec, rate: int
+) -> None:
+    """Check that a budget is not far below the smallest model of a member.
+
+    Args:
+        member, parameters, labels, codec, rate: as in `choose_size`.
+    Raises:
+        ConfigError: the smallest model has more than `LARGEST_RATIO` times the parameters.
+    """
+    smallest = count_parameters(next(_configs(member, labels)), codec, rate)
+    if smallest > LARGEST_RATIO * parameters:
+        raise ConfigError(
+            f"{parameters:,} parameters are too few for {member.name}, whose smallest model has "
+            f"{smallest:,}; use at least --parameters {math.ceil(smallest / LARGEST_RATIO)}, or "
+            "choose other members with --member"
+        )
 
 
 def count_parameters(config: ModelConfig, codec: Codec, rate: int) -> int:

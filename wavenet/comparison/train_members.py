@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,11 +23,11 @@ from typing import Any
 import torch
 
 from audio_utils.atomic_files import atomic_file
-from wavenet.comparison.members import choose_size, count_parameters
+from wavenet.comparison.members import check_smallest_size, choose_size, count_parameters
 from wavenet.comparison.plan import Entry
 from wavenet.comparison.source import Source
 from wavenet.config import make_config
-from wavenet.errors import TrainingError
+from wavenet.errors import DataError, TrainingError
 from wavenet.model.model_config import ModelConfig
 from wavenet.training import loop
 from wavenet.training.batches import plan_epoch
@@ -49,6 +49,7 @@ MIN_STEPS = 10
 VALIDATIONS = 6  # of a training, evenly spaced
 STATISTICS_SAMPLES = 1 << 18  # per step of a model of counts
 GAIN_DB = 1.5
+TRAINING_KEYS = ("parameters", "steps", "seconds", "seconds_by_step")  # of `training.json`
 
 Report = Callable[[str], None]
 ShouldStop = Callable[[], bool]
@@ -56,6 +57,17 @@ ShouldStop = Callable[[], bool]
 
 class TrainingStopped(Exception):
     """The user stopped the training; it can be resumed."""
+
+
+def check_entry(entry: Entry, source: Source) -> None:
+    """Check that a member can have about the size of its budget.
+
+    Raises:
+        ConfigError: its smallest model is too large.
+    """
+    recipe, parameters = source.recipe, entry.budget.parameters
+    rate = recipe.audio.sample_rate
+    check_smallest_size(entry.member, parameters, source.labels, recipe.codec, rate)
 
 
 def train_entry(
@@ -126,7 +138,7 @@ class _ProcessorClock:
 
     def __init__(self, path: Path):
         self._path, self._start = path, time.process_time()
-        saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        saved = read_json(path, (), _train_again(path.parent)) if path.exists() else {}
         self.seconds: dict[int, float] = {int(step): seconds for step, seconds in saved.items()}
         self._before = max(self.seconds.values(), default=0.0)
 
@@ -145,8 +157,8 @@ def _search(
     The rates are `FIRST_RATES`, and the next one while the best is the first or the last.
     """
     if entry.search_file.exists():
-        found: dict[str, Any] = json.loads(entry.search_file.read_text(encoding="utf-8"))
-        return found
+        keys = ("steps", "learning_rate")
+        return read_json(entry.search_file, keys, _train_again(entry.folder))
     speed = measure_speed(entry, source, model)
     seconds = entry.budget.seconds
     short, full = (max(MIN_STEPS, round(s * speed)) for s in (SEARCH_SHARE * seconds, seconds))
@@ -277,9 +289,51 @@ def _epoch_steps(source: Source) -> int:
 
 
 def read_records(run: Path) -> list[dict[str, Any]]:
-    """Return the records of all steps of a finished run."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    """Return the records of all steps of a finished run.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    path = run / "metrics.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        if all("samples" in record for record in records):
+            return records
+    except (OSError, ValueError, TypeError):
+        pass
+    raise DataError(f"{path} is missing or damaged; {_train_again(run.parent)}")
+
+
+def read_json(path: Path, keys: Collection[str], advice: str) -> dict[str, Any]:
+    """Read an object of a JSON file of a comparison.
+
+    Args:
+        keys: that it must have.
+        advice: what to do if it is damaged.
+    Raises:
+        DataError: the content is not such an object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not found.keys() >= set(keys):
+        raise DataError(f"{path} is damaged; {advice}")
+    return found
+
+
+def read_training(entry: Entry) -> dict[str, Any]:
+    """Read the result of a finished training.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    return read_json(entry.training_file, TRAINING_KEYS, _train_again(entry.folder))
+
+
+def _train_again(folder: Path) -> str:
+    return f"delete the folder {folder} and run `wavenet compare train` again"
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
