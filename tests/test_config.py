@@ -123,6 +123,19 @@ def test_an_unknown_architecture_is_refused_with_the_known_names(kind, name):
     assert parse(kind, values).model.architecture == "wavenet"
 
 
+@pytest.mark.parametrize(
+    "name, advice",
+    [
+        ("wavnet", "; did you mean wavenet?"),
+        ("linear_attention", "; did you mean linear-attention?"),
+        ("hyena", "; a newer version may know it"),
+    ],
+)
+def test_an_unknown_architecture_has_advice(name, advice):
+    values = {**CHECKPOINT, "model": {**MODEL, "architecture": name}}
+    assert refusal(CheckpointConfig, values).endswith(f", found {name!r}{advice}")
+
+
 @pytest.mark.parametrize("value", [5, None, "wavenet", [MODEL]])
 def test_a_model_that_is_not_an_object_is_refused(value):
     assert field_of(refusal(CheckpointConfig, {**CHECKPOINT, "model": value})) == "model"

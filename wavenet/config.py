@@ -175,9 +175,12 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
     siblings = list(owner.model_fields)
     value, message = first.get("input"), _expectation(first, owner)
     selector = first["type"].removeprefix(UNKNOWN_PREFIX)
+    advice = ""
     if selector != first["type"] and isinstance(value, dict) and selector in value:
         path, value = [*path, selector], value[selector]
         message = message.replace(f"an object whose {selector} is ", "")
+        close = find_close_name(str(value), message.removeprefix("expected one of ").split(", "))
+        advice = f"; did you mean {close}?" if close else "; a newer version may know it"
     field = _shorten(".".join(path)) or "the content"
     if is_unknown_key:
         close = find_equal_name(path[-1], siblings) or find_close_name(path[-1], siblings)
@@ -187,7 +190,7 @@ def describe_error(error: ValidationError, kind: type[BaseModel]) -> str:
         return f"the key {field} is missing"
     found = "nothing" if value is None else repr(value)
     is_complete = ", found " in message or len(found) > MAX_SHOWN_VALUE
-    return f"{field}: {_shorten(message)}" + ("" if is_complete else f", found {found}")
+    return f"{field}: {_shorten(message)}" + ("" if is_complete else f", found {found}") + advice
 
 
 def _expectation(error: ErrorDetails, owner: type[BaseModel]) -> str:

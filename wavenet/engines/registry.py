@@ -49,8 +49,8 @@ def make_engine(
     engines = ROUNDING_NAMES.get(precision)
     if engines and name not in engines:
         raise EngineUnavailable(
-            f"the engine {name} does not keep weights in {precision}; it is for WaveNets on the "
-            f"engine {' or '.join(engines)}"
+            f"the engine {name} does not keep weights in {precision}, which is for WaveNets on the "
+            f"engine {' or '.join(engines)}; use the precision fp32"
         )
     # imported here, because the imports of numba and triton take a second each
     match name:
