@@ -51,16 +51,17 @@ def write_tones(folder):
             io.write(folder / f"{note}_{take}.wav", waveform, RATE)
 
 
-@pytest.fixture
-def tones(tmp_path):
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory):
     """Return the folder of the tones and the file of the recipe."""
-    write_tones(tmp_path / "tones")
-    recipe = tmp_path / "tones.toml"
+    folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder / "tones")
+    recipe = folder / "tones.toml"
     recipe.write_text(RECIPE)
-    return tmp_path / "tones", recipe
+    return folder / "tones", recipe
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def source(tones):
     folder, recipe = tones
     options = RecipeOptions(data=str(folder))

@@ -16,22 +16,25 @@ from wavenet.comparison.comparison_table import (
     read_rows,
 )
 from wavenet.comparison.measure_members import PASTS, make_evaluator, measure_entry
+from wavenet.comparison.plan import Entry
 from wavenet.comparison.train_members import train_entry
 from wavenet.errors import DataError
 
-from .conftest import TINY
+from .conftest import BUDGET, TINY
 
 
-@pytest.fixture
-def measured(entry, source, monkeypatch):
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, source):
     """Return an entry with all measures; the classifiers are those of two notes."""
-    monkeypatch.setattr(train_members, "measure_speed", lambda *arguments: 100.0)
-    monkeypatch.setattr(measure_members, "CLIPS", 4)
-    monkeypatch.setattr(measure_members, "SPEED_SECONDS", 0.01)
-    monkeypatch.setattr(measure_members, "COST_SECONDS", 0.001)
-    monkeypatch.setattr("wavenet.evaluation.classifiers.CNN_STEPS", 5)
-    train_entry(entry, source)
-    measure_entry(entry, source, make_evaluator(source))
+    entry = Entry(tmp_path_factory.mktemp("measured"), BUDGET, TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_members, "measure_speed", lambda *arguments: 100.0)
+        patch.setattr(measure_members, "CLIPS", 4)
+        patch.setattr(measure_members, "SPEED_SECONDS", 0.01)
+        patch.setattr(measure_members, "COST_SECONDS", 0.001)
+        patch.setattr("wavenet.evaluation.classifiers.CNN_STEPS", 5)
+        train_entry(entry, source)
+        measure_entry(entry, source, make_evaluator(source))
     return entry
 
 

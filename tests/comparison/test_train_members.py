@@ -29,10 +29,18 @@ def fix_speed(monkeypatch, speed=300.0):
     monkeypatch.setattr(train_members, "measure_speed", lambda *arguments: speed)
 
 
-def test_a_member_is_searched_and_trained(entry, source, monkeypatch):
-    fix_speed(monkeypatch)
-    lines = []
-    train_entry(entry, source, lines.append)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, source):
+    """Return an entry with 30 steps, and the lines that its training reported."""
+    entry, lines = Entry(tmp_path_factory.mktemp("trained"), BUDGET, TINY), []
+    with pytest.MonkeyPatch.context() as patch:
+        fix_speed(patch)
+        train_entry(entry, source, lines.append)
+    return entry, lines
+
+
+def test_a_member_is_searched_and_trained(trained):
+    entry, lines = trained
     search, training = read(entry.search_file), read(entry.training_file)
     tried = {row["learning_rate"]: row["bits"] for row in search["tried"]}
     assert training["learning_rate"] == min(tried, key=tried.get)
@@ -50,9 +58,8 @@ def test_the_steps_follow_from_the_measured_speed(entry, source, monkeypatch):
     assert read(entry.training_file)["steps"] == 50
 
 
-def test_a_finished_member_is_not_trained_again(entry, source, monkeypatch):
-    fix_speed(monkeypatch)
-    train_entry(entry, source)
+def test_a_finished_member_is_not_trained_again(trained, source, monkeypatch):
+    entry, _ = trained
     before = entry.training_file.stat().st_mtime_ns
     monkeypatch.setattr(loop, "train", None)  # a call would be a TypeError
     train_entry(entry, source)
@@ -60,11 +67,10 @@ def test_a_finished_member_is_not_trained_again(entry, source, monkeypatch):
 
 
 @pytest.mark.parametrize("stop_after", [5, 45])
-def test_a_stopped_member_continues(tmp_path, source, monkeypatch, stop_after):
+def test_a_stopped_member_continues(tmp_path, source, trained, monkeypatch, stop_after):
     """Stopped in the search or in the run; the result is that of an uninterrupted training."""
     fix_speed(monkeypatch)
-    whole = Entry(tmp_path / "whole", BUDGET, TINY)
-    train_entry(whole, source)
+    whole, _ = trained
     entry = Entry(tmp_path / "stopped", BUDGET, TINY)
     steps = 0
 
