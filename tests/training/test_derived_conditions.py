@@ -121,7 +121,13 @@ def test_a_trained_model_is_as_loud_as_requested(tmp_path):
         for n, amplitude in enumerate((0.02, 0.5) * 8)
     ]
     settings = make_settings(
-        steps=250, samples_per_step=1600, learning_rate=0.02, gain_db=0.0, muon_learning_rate=0.02
+        steps=250,
+        samples_per_step=1600,
+        learning_rate=0.02,
+        gain_db=0.0,
+        muon_learning_rate=0.02,
+        validate_every=250,
+        save_every=250,
     )
     train(CONFIG, settings, Dataset(train=clips), tmp_path / "run")
     loaded = checkpoint.load(tmp_path / "run" / "checkpoint")

@@ -31,7 +31,12 @@ def test_a_tiny_model_learns_a_sine(tmp_path):
     clips = [make_clip(200, 0)] * 2
     config = make_config(dilations=(1, 2, 4, 8))
     settings = make_settings(
-        steps=120, samples_per_step=400, learning_rate=0.03, gain_db=0.0, validate_every=60
+        steps=120,
+        samples_per_step=400,
+        learning_rate=0.03,
+        gain_db=0.0,
+        validate_every=60,
+        save_every=60,
     )
     state = train(config, settings, Dataset(train=clips, validation=clips[:1]), tmp_path)
     records = read_metrics(tmp_path)
@@ -196,7 +201,12 @@ def test_a_mixture_learns_a_sine_in_16_bits(tmp_path, output):
     clips = [make_clip(200, 0)] * 2
     config = make_config(bits=16, output=output, dilations=(1, 2, 4, 8))
     settings = make_settings(
-        steps=150, samples_per_step=400, learning_rate=0.02, gain_db=0.0, validate_every=150
+        steps=150,
+        samples_per_step=400,
+        learning_rate=0.02,
+        gain_db=0.0,
+        validate_every=150,
+        save_every=150,
     )
     train(config, settings, Dataset(train=clips, validation=clips[:1]), tmp_path)
     records = read_metrics(tmp_path)

@@ -159,7 +159,14 @@ def test_linear_prediction_by_gradient_may_have_scheduled_sampling():
 
 def test_linear_prediction_by_gradient_is_trained_by_the_optimizer(tmp_path):
     model = LinearPredictionConfig(order=2, scale_window=4, estimation="gradient")
-    settings = make_settings(steps=40, learning_rate=0.1, muon_learning_rate=0.1, ema_decay=0.5)
+    settings = make_settings(
+        steps=40,
+        learning_rate=0.1,
+        muon_learning_rate=0.1,
+        ema_decay=0.5,
+        validate_every=20,
+        save_every=20,
+    )
     state = train(with_model(model), settings, make_dataset(), tmp_path, device=CPU)
     assert state.ema_model is not state.model
     assert len(state.optimizers) == 1  # there is no matrix for Muon

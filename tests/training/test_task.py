@@ -38,7 +38,13 @@ def recurrent():
 
 def test_a_recurrent_model_trains_with_the_generic_loss(tmp_path, recurrent):
     settings = make_settings(
-        steps=60, samples_per_step=400, learning_rate=0.02, muon_learning_rate=0.02, gain_db=0.0
+        steps=60,
+        samples_per_step=400,
+        learning_rate=0.02,
+        muon_learning_rate=0.02,
+        gain_db=0.0,
+        validate_every=20,
+        save_every=20,
     )
     clips = [make_clip(200, 0)] * 2
     task = CodeLikelihoodTask(recurrent, settings, Dataset(train=clips, validation=clips[:1]))

@@ -155,7 +155,13 @@ def test_a_model_trains_with_truncation_and_resumes(tmp_path):
     config = recurrent_config("lstm")
     clips = [make_clip(200, 0)] * 2
     settings = make_settings(
-        steps=60, samples_per_step=400, learning_rate=0.02, gain_db=0.0, truncation=50
+        steps=60,
+        samples_per_step=400,
+        learning_rate=0.02,
+        gain_db=0.0,
+        truncation=50,
+        validate_every=20,
+        save_every=20,
     )
     task = CodeLikelihoodTask(config, settings, Dataset(train=clips, validation=clips[:1]))
     state = loop.train(task, tmp_path, device=CPU)
