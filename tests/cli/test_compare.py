@@ -20,6 +20,8 @@ def arguments(tmp_path):
 def test_train_then_report(run_command, arguments, tmp_path, monkeypatch):
     monkeypatch.setattr("wavenet.comparison.measure_members.CLIPS", 2)
     monkeypatch.setattr("wavenet.comparison.measure_members.SPEED_SECONDS", 0.01)
+    monkeypatch.setattr("wavenet.comparison.measure_members.COST_SECONDS", 0.001)
+    monkeypatch.setattr("wavenet.comparison.train_members.SPEED_SECONDS", 0.1)
     monkeypatch.setattr("wavenet.evaluation.classifiers.CNN_STEPS", 5)
     assert_refused(run_command("compare", "report", *arguments), "compare train", code=1)
     assert run_command("compare", "train", *arguments)[0] == 0
