@@ -275,7 +275,7 @@ def test_only_matrices_are_rounded_and_huge_ones_are_refused():
         CpuEngine(model, "int8")
     for engine in ("cached", "reference"):
         with pytest.raises(
-            EngineUnavailable, match="not keep weights in int8, .*; use the precision fp32$"
+            EngineUnavailable, match=r"not keep weights in int8, .*; use the precision fp32$"
         ):
             make_engine(engine, model, "int8")
 
