@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from audio_utils import io
@@ -97,13 +98,23 @@ def main() -> None:
         help="a model of the codes of an autoencoder; repeatable",
     )
     parser.add_argument("--vocoder", default="vocoder")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the priors")
+    parser.add_argument("--guidance", type=float, default=1.0, help="of the priors")
+    parser.add_argument("--figure", type=Path, help="PNG of mel frames to write")
     parser.add_argument("--out", type=Path, default=Path("runs/discrete_codes"), help="for clips")
     options = parser.parse_args()
     bench = Bench(options.folder, options.vocoder, options.out)
     rows = [bench.recognised("recordings", bench.test), measure_vocoder(bench)]
     rows += [measure_codes(bench, load_autoencoder(folder)) for folder in options.autoencoder]
+    sampling = SamplingConfig(temperature=options.temperature, guidance=options.guidance)
     for folder, prior in options.prior:
-        rows.append(measure_prior(bench, load_autoencoder(folder), checkpoint.load(prior)))
+        rows.append(
+            measure_prior(bench, load_autoencoder(folder), checkpoint.load(prior), sampling)
+        )
+    if options.figure:
+        plot_frames(bench, [load_autoencoder(folder) for folder in options.autoencoder]).savefig(
+            options.figure
+        )
     for row in rows:
         print(" ".join(f"{name} {_text(value)}" for name, value in row.items()))
     print(json.dumps(rows))
@@ -143,7 +154,9 @@ def measure_codes(bench: Bench, loaded: LoadedAutoencoder) -> dict[str, Any]:
     }
 
 
-def measure_prior(bench: Bench, loaded: LoadedAutoencoder, prior: Checkpoint) -> dict[str, Any]:
+def measure_prior(
+    bench: Bench, loaded: LoadedAutoencoder, prior: Checkpoint, sampling: SamplingConfig
+) -> dict[str, Any]:
     """Return the row of a model of codes: bits per code, and digits of generated clips."""
     codec = MuLawCodec(bits=loaded.config.bits)
     training = [code_clip(loaded, codec, clip) for clip in bench.dataset.train]
@@ -155,7 +168,7 @@ def measure_prior(bench: Bench, loaded: LoadedAutoencoder, prior: Checkpoint) ->
     }
     (summary,) = summarise_bits(list(score_recordings(prior, test, baselines, [])), [])
     requests = plan_requests(to_labelled_clips(training, LABELS), GENERATED, seed=0)
-    clips = generate_clips(prior, requests, SamplingConfig()).clips
+    clips = generate_clips(prior, requests, sampling).clips
     per_frame = loaded.config.codes_per_frame
     frames = []
     for clip in clips:
@@ -171,6 +184,29 @@ def measure_prior(bench: Bench, loaded: LoadedAutoencoder, prior: Checkpoint) ->
         "bits_interval": summary["interval"],
         "bits_per_second": bits[MODEL_METHOD] * loaded.config.codes_per_second,
     }
+
+
+def plot_frames(bench: Bench, autoencoders: Sequence[LoadedAutoencoder]) -> Figure:
+    """Draw the mel frames of four test recordings, and of their codes in each autoencoder."""
+    clips = bench.dataset.test[:: len(bench.dataset.test) // 4][:4]
+    names = ["recording", *(loaded.config.name for loaded in autoencoders)]
+    figure = Figure(figsize=(9, 1.5 * len(names)), layout="constrained", dpi=80)
+    axes = figure.subplots(len(names), len(clips), squeeze=False)
+    for column, clip in enumerate(clips):
+        frames = clip.frame_features
+        images = [frames]
+        for loaded in autoencoders:
+            images.append(
+                decode_frames(loaded.model, encode_recording(loaded.model, clip.waveform))
+            )
+        for row, image in enumerate(images):
+            low, high = float(frames.min()), float(frames.max())
+            axes[row, column].imshow(image.T, origin="lower", aspect="auto", vmin=low, vmax=high)
+            axes[row, column].set(xticks=[], yticks=[])
+        axes[0, column].set_title(" ".join(str(clip.fields[name]) for name in LABELS))
+    for row, name in enumerate(names):
+        axes[row, 0].set_ylabel(name)
+    return figure
 
 
 def code_clip(loaded: LoadedAutoencoder, codec: MuLawCodec, clip: TrainingClip) -> TrainingClip:

@@ -14,7 +14,7 @@ import wavenet
 
 from .repository import ROOT, tracked_files
 
-SHIPPED = ("compare", "digits", "strings", "vocoder")
+SHIPPED = ("codes", "compare", "digits", "strings", "vocoder")
 MAX_BYTES = 20_000_000  # of the wheel; weights hardly shrink when they are compressed
 
 
