@@ -36,6 +36,11 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
+def test_a_member_of_the_comparison_has_a_name():
+    assert resolve_checkpoint("compare/gru") == SHIPPED / "compare" / "gru"
+    assert resolve_checkpoint("compare/none") == Path("compare/none")
+
+
 @pytest.mark.parametrize("name", ["checkpoints/digits", "digits", "digits/", SHIPPED / "digits"])
 def test_a_shipped_checkpoint_is_found_from_any_folder(name):
     assert resolve_checkpoint(name) == SHIPPED / "digits"

@@ -27,9 +27,9 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.A
 def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
     """Return the folder of a checkpoint.
 
-    A path is relative to the working folder, then to `base_folder`, then to the program. A name
-    without a folder is also looked up in the folders `checkpoints` of the working folder, of the
-    program and of the user.
+    A path is relative to the working folder, then to `base_folder`, then to the program, then to
+    the folders `checkpoints` of the working folder, of the program and of the user: so digits and
+    compare/gru are names of shipped checkpoints.
 
     Args:
         name: a path or a name; `~` is the home folder.
@@ -39,8 +39,9 @@ def resolve_checkpoint(name: str | Path, base_folder: str | Path = "") -> Path:
     """
     given = Path(os.path.expanduser(name))
     places = [given, base_folder / given, program_folder() / given]
-    if len(given.parts) == 1:
+    if not given.is_absolute():
         places += [folder / given for folder in _roots()]
+    if len(given.parts) == 1:
         # A folder of recordings may have the name of a checkpoint.
         return next(filter(_is_checkpoint, places), given)
     # not pathlib, which raises for a name that is too long or a folder without permission

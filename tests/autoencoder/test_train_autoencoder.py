@@ -71,10 +71,10 @@ def test_a_finished_training_is_not_repeated(config, settings, frames, tmp_path)
 def test_the_folder_of_another_training_is_refused(config, settings, frames, tmp_path):
     train_autoencoder(config, settings, frames, frames, tmp_path / "a")
     other = config.model_copy(update={"codes_per_frame": 1})
-    with pytest.raises(TrainingError, match="another config"):
+    with pytest.raises(TrainingError, match="codes_per_frame 2, found 1"):
         train_autoencoder(other, settings, frames, frames, tmp_path / "a")
     longer = settings.model_copy(update={"steps": 7})
-    with pytest.raises(TrainingError, match="another settings"):
+    with pytest.raises(TrainingError, match="steps 6, found 7"):
         train_autoencoder(config, longer, frames, frames, tmp_path / "a")
 
 

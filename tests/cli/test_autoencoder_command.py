@@ -113,7 +113,7 @@ def test_a_recording_is_not_a_file_of_codes(run_command, recordings, vocoder, tr
         *("autoencoder", "decode", recordings / "0_a_5.wav", "--autoencoder", trained),
         *("--vocoder", vocoder, "--out", trained.parent / "x"),
     )
-    assert_refused(result, "are not the 16 codes of a 4-bit codec", code=1)
+    assert_refused(result, "are not the 16 codes of 4 bits", code=1)
 
 
 def test_a_file_that_cannot_be_read_is_reported(run_command, recordings, trained):
@@ -121,6 +121,16 @@ def test_a_file_that_cannot_be_read_is_reported(run_command, recordings, trained
     options = ("--autoencoder", trained, "--out", trained.parent / "x")
     code, _, err = run_command("autoencoder", "encode", recordings, *options)
     assert code == 3 and "2_a_5.wav" in err and "4 files" in err
+
+
+@pytest.mark.parametrize("name", ["recordings", "recordings/codes"])
+def test_recordings_are_not_replaced_by_codes(run_command, recordings, trained, name):
+    before = (recordings / "0_a_5.wav").read_bytes()
+    options = ("--autoencoder", trained, "--out", trained.parent / name, "--overwrite")
+    result = run_command("autoencoder", "encode", recordings, *options)
+    assert_refused(result, "is in", "choose another folder")
+    assert (recordings / "0_a_5.wav").read_bytes() == before
+    assert not (recordings / "codes").exists()
 
 
 def test_a_model_of_codes_is_trained_and_generates_codes(

@@ -183,7 +183,7 @@ def test_wrong_files_are_refused(run_command, recordings, images, tmp_path):
     soundfile.write(tmp_path / "sine.wav", sine(192 / RATE).numpy(), RATE)
     assert_refused(
         run_command("images", "decode", tmp_path / "sine.wav", *out, *OPTIONS),
-        "are not the 16 codes of a 4-bit codec",
+        "are not the 16 codes of 4 bits",
         code=1,
     )
     assert_refused(

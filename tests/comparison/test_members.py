@@ -14,7 +14,7 @@ from wavenet.comparison.members import (
     count_parameters,
     find_members,
 )
-from wavenet.comparison.plan import BUDGETS, Budget, find_budgets
+from wavenet.comparison.plan import BUDGETS, Budget, find_budgets, find_own_budgets
 from wavenet.errors import ConfigError
 from wavenet.model.architectures import ARCHITECTURES
 from wavenet.model.conditions import LabelCondition
@@ -57,8 +57,8 @@ def test_a_budget_far_below_the_smallest_model_is_refused():
     """Regression: a WaveNet with 13 times the parameters of its budget was trained."""
     smallest = count_parameters(next(_configs(BY_NAME["wavenet"], LABELS)), CODEC, 8000)
     size = (LABELS, CODEC, 8000)
-    check_smallest_size(BY_NAME["wavenet"], math.ceil(smallest / 2), *size)
-    advice = f"too few for wavenet, .* has {smallest:,}; use at least --parameters {smallest // 2}"
+    check_smallest_size(BY_NAME["wavenet"], math.ceil(smallest / 1.5), *size)
+    advice = f"too few for wavenet, .* has {smallest:,}; use --parameters {smallest} or more"
     with pytest.raises(ConfigError, match=advice):
         check_smallest_size(BY_NAME["wavenet"], smallest // 2 - 1, *size)
     for member in MEMBERS:
@@ -83,7 +83,16 @@ def test_names():
 def test_budgets():
     assert find_budgets([]) == list(BUDGETS)
     assert find_budgets(["large"]) == [BUDGETS[2]]
-    assert find_budgets([], 1000, 2.0) == [Budget("own", 1000, 2.0)]
+    assert find_budgets([], 1000, 2.0) == [Budget("own-1000-2.0", 1000, 2.0)]
+
+
+def test_own_budgets_are_found_by_their_folders(tmp_path):
+    for name in ("own-1000-2.0", "own-500-0.1", "own", "own-x-1.0", "small"):
+        (tmp_path / name).mkdir()
+    assert find_own_budgets(tmp_path) == [
+        *find_budgets([], 1000, 2.0),
+        *find_budgets([], 500, 0.1),
+    ]
     for arguments in (["huge"], None, None), ([], 1000, None), (["small"], 1000, 2.0):
         with pytest.raises(ConfigError):
             find_budgets(*arguments)

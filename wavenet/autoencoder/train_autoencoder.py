@@ -225,11 +225,7 @@ def _load_state(path: Path, state: AutoencoderState, settings: AutoencoderSettin
         with safe_open(path, framework="pt") as file:
             found = file.metadata() or {}
             for name, config in wanted.items():
-                if json.loads(found[name]) != json.loads(config.model_dump_json()):
-                    raise TrainingError(
-                        f"{path.parent} has the training of an autoencoder with another {name}; "
-                        "use the same options to continue it, or choose another folder"
-                    )
+                _check_equal(path.parent, json.loads(found[name]), config)
             saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         with torch.no_grad():
             for name, tensor in tensors.items():
@@ -239,6 +235,17 @@ def _load_state(path: Path, state: AutoencoderState, settings: AutoencoderSettin
         raise TrainingError(
             f"{path} is damaged: {error}; delete it to train the autoencoder again"
         ) from None
+
+
+def _check_equal(folder: Path, saved: dict[str, object], config: StrictConfig) -> None:
+    """Raise TrainingError if a setting differs from that of the saved training."""
+    now = json.loads(config.model_dump_json())
+    for name, value in now.items():
+        if saved.get(name) != value:
+            raise TrainingError(
+                f"{folder} has the training of an autoencoder with {name} {saved.get(name)}, found "
+                f"{value}; use the same options to continue it, or choose another folder"
+            )
 
 
 def _state_tensors(state: AutoencoderState) -> Mapping[str, Tensor]:

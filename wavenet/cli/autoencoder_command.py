@@ -125,7 +125,7 @@ def train(
             nonlocal last
             progress_bar.advance(step - last)
             last = step
-            if measures is not None:
+            if measures is not None and not quiet:
                 progress_bar.message(
                     f"step {step:,}: error {measures.error_db:.2f} dB, {measures.used_codes:,} "
                     f"codes used, perplexity {measures.perplexity:.0f}"

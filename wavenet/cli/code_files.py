@@ -40,7 +40,7 @@ def read_codes(path: Path, bits: int) -> "Tensor":
     codes = codec.encode(waveform)
     if float((codec.decode(codes) - waveform).abs().max()) > MAX_ROUNDING:
         raise DataError(
-            f"the samples of {path} are not the {codec.n_classes:,} codes of a {bits}-bit codec; "
+            f"the samples of {path} are not the {codec.n_classes:,} codes of {bits} bits; "
             "use a file of codes, or of a model that was trained on such files"
         )
     return codes

@@ -13,7 +13,7 @@ from wavenet.interrupts import stop_on_interrupt
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
-    from wavenet.comparison.plan import Entry
+    from wavenet.comparison.plan import Budget, Entry
     from wavenet.comparison.source import Source
 
 PLOTS = ("speed", "parameters")
@@ -124,13 +124,14 @@ def report(
         plot_training,
         read_rows,
     )
-    from wavenet.comparison.plan import find_budgets
+    from wavenet.comparison.members import find_members
+    from wavenet.comparison.plan import plan_entries
 
-    entries = _plan(out, member, budget, parameters, seconds)
+    budgets = _budgets(out, budget, parameters, seconds)
+    entries = plan_entries(out, budgets, find_members(member or []))
     trained = [entry for entry in entries if entry.training_file.exists()]
     if not trained:
         raise DataError(f"{out} has no trained member; run `wavenet compare train` first")
-    budgets = [b for b in find_budgets(budget or [], parameters, seconds)]
     names = [*PLOTS, *(f"training-{b.name}" for b in budgets)]
     check_output_folder(out, [METRICS_FILE, *(f"{name}.png" for name in names)], overwrite)
     _measure(folder, recipe, trained)
@@ -167,6 +168,18 @@ def _measure(folder: Path, recipe: str, trained: "list[Entry]") -> None:
         for entry in waiting:
             measure_entry(entry, source, evaluator)
             progress_bar.advance(1)
+
+
+def _budgets(
+    out: Path, names: list[str] | None, parameters: int | None, seconds: float | None
+) -> "list[Budget]":
+    """Return the chosen budgets; without a choice, all, with those of the user in the folder."""
+    from wavenet.comparison.plan import find_budgets, find_own_budgets
+
+    budgets = find_budgets(names or [], parameters, seconds)
+    if names or parameters is not None:
+        return budgets
+    return [*budgets, *find_own_budgets(out)]
 
 
 def _plan(

@@ -45,7 +45,8 @@ def convert_recordings(
     Returns:
         The number of written files, and of recordings.
     Raises:
-        ConfigError: two recordings would be written under one name, or `out` cannot be used.
+        ConfigError: two recordings would be written under one name, or `out` cannot be used or
+            is in the folder of the recordings.
         DataError: the folder has no recordings, or its table is damaged.
         FolderError: the table cannot be written.
     """
@@ -55,6 +56,7 @@ def convert_recordings(
 
     listing = list_audio_files(folder)
     names = _name_files(listing, folder)
+    _check_outside(out, folder)
     check_new_folder(out, overwrite)
     print_left_out(listing.left_out, len(names))
     rows: dict[str, Mapping[str, str]] = {}
@@ -80,6 +82,14 @@ def check_distinct(names: list[str]) -> None:
     if count > 1:
         raise ConfigError(
             f"{count} files would be written as {name}; rename them, or convert them separately"
+        )
+
+
+def _check_outside(out: Path, folder: Path) -> None:
+    """Raise ConfigError if converted files would replace the recordings, or be taken for them."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"--out {out} is in {folder}, the folder of the recordings; choose another folder"
         )
 
 

@@ -25,7 +25,7 @@ DILATIONS = tuple(1 << n for n in range(9)) * 2
 # Of all members with a condition network; a small one, because the budgets are small.
 CONDITION_CHANNELS = 32
 CONDITION_HOP = 80
-LARGEST_RATIO = 2.0  # of the smallest model of a member to its budget
+LARGEST_RATIO = 1.5  # of the smallest model of a member to its budget
 
 Settings = Mapping[str, Any]
 
@@ -223,8 +223,8 @@ def check_smallest_size(
     if smallest > LARGEST_RATIO * parameters:
         raise ConfigError(
             f"{parameters:,} parameters are too few for {member.name}, whose smallest model has "
-            f"{smallest:,}; use at least --parameters {math.ceil(smallest / LARGEST_RATIO)}, or "
-            "choose other members with --member"
+            f"{smallest:,}; use --parameters {smallest} or more, or choose other members "
+            "with --member"
         )
 
 

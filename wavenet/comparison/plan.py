@@ -5,12 +5,16 @@ file or a run that is kept, so an interrupted comparison continues where it stop
 `train_members`, `measure_members` and the command line.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wavenet.comparison.members import Member
 from wavenet.errors import ConfigError
+
+# name of a budget of the user, such as own-20000-30.0
+_OWN = re.compile(r"own-(?P<parameters>\d{1,9})-(?P<seconds>\d{1,9}(\.\d{1,9})?)")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def find_budgets(
 
     Args:
         names: of `BUDGETS`.
-        parameters, seconds: of a budget with the name `own`; both or none.
+        parameters, seconds: of a budget of the user; both or none.
     Raises:
         ConfigError: there is no budget of a name, or the own budget is incomplete.
     """
@@ -53,12 +57,23 @@ def find_budgets(
                 "--parameters and --training-seconds together are a budget of their own; give "
                 "both, and no --budget"
             )
-        return [Budget("own", parameters, seconds)]
+        return [_own_budget(parameters, seconds)]
     known = [budget.name for budget in BUDGETS]
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown budget {name!r}; expected one of {', '.join(known)}")
     return [budget for budget in BUDGETS if not names or budget.name in names]
+
+
+def find_own_budgets(root: Path) -> list[Budget]:
+    """Return the budgets of the user that the folder of a comparison has, by their names."""
+    matches = [_OWN.fullmatch(path.name) for path in sorted(root.glob("own-*"))]
+    return [_own_budget(int(m["parameters"]), float(m["seconds"])) for m in matches if m]
+
+
+def _own_budget(parameters: int, seconds: float) -> Budget:
+    """Return a budget of the user; its name has its values, so that no two share a folder."""
+    return Budget(f"own-{parameters}-{seconds!r}", parameters, seconds)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from wavenet.ui.page_widgets import make_number, make_recording_input
 from wavenet.ui.templates import render, scripted_html
 from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.watch.watch_events import show_recording
-from wavenet.ui.wiring import MANY, UNQUEUED, by_name
+from wavenet.ui.wiring import MANY, REPEATABLE, UNQUEUED, by_name
 
 BUTTON_ID = "predict-members"
 SPEEDS = {"naive": "naive", "cached": "cached", "fastest": "fastest engine"}
@@ -61,7 +61,7 @@ def wire_compare_tab(page: Page, widgets: dict[str, Any]) -> None:
     inputs = {**page.inputs, "choice": widgets["choice"], "saved": page.saved}
     outputs = {**page.dependents, **shown}
     run = by_name(partial(run_member_action, page), inputs, outputs)
-    acted = widgets["comparison"].click(**run, **MANY)
+    acted = widgets["comparison"].click(**run, **REPEATABLE)
     acted.success(**page.keep_event(), **UNQUEUED)
 
 
