@@ -33,7 +33,7 @@ COMMANDS = [
     "bench",
 ]
 COMMANDS += ["import", "ui", "doctor"]
-GROUPS = ["data", "evaluate", "compare", "images", "hub"]
+GROUPS = ["data", "evaluate", "compare", "images", "autoencoder", "hub"]
 
 
 def test_help_imports_no_large_package():
