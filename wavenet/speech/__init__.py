@@ -1,0 +1,1 @@
+"""From text to speech: so far, English text to phones."""
