@@ -12,6 +12,7 @@ Source: Bisani and Ney 2008, Joint-sequence models for grapheme-to-phoneme conve
 """
 
 import re
+import zlib
 from bisect import bisect_left
 from functools import cache, lru_cache
 from pathlib import Path
@@ -62,7 +63,9 @@ class LetterToSound:
             self._by_letters.setdefault(letters, []).append(entry)
 
     def pronounce(self, word: str) -> tuple[str, ...]:
-        """Return the phones of a word; it has exactly one primary stress if it has a vowel.
+        """Return the phones of a word, with exactly one primary stress if there is a vowel.
+
+        A few single letters have no phones, such as e, which is often silent.
 
         Args:
             word: in lower case; other characters than letters and apostrophes are left out.
@@ -173,9 +176,9 @@ def load_letter_to_sound(path: Path = MODEL_FILE) -> LetterToSound:
         CheckpointError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
             return LetterToSound(dict(file))
-    except (OSError, KeyError, ValueError, IndexError, BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, IndexError, BadZipFile, zlib.error) as error:
         raise CheckpointError(
             f"{path} is not a letter-to-sound model; install the program again, or run "
             "scripts/train_letter_to_sound.py"

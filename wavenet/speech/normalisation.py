@@ -43,6 +43,13 @@ _WORD = re.compile(rf"['’](?:em|cause|til|tis|twas|bout)\b|[{_LETTER}]+(?:['�
 _DOTTED = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]\b\.?|(?:[A-Za-z]\.){2,}|Ph\.?D\b\.?")
 _MIXED = re.compile(r"[A-Za-z]+\d[A-Za-z\d]*|\d+[A-Za-z][A-Za-z\d]*")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PREFIXED = re.compile(r"(re|pre|co|de)-([a-z]+)\b", re.IGNORECASE)
+_AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})\b")
+_HYPHENATED = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")
+# iOS, YouTube, MSc; but not names such as McGuffin
+_INNER_CAPITAL = re.compile(
+    r"(?!Mc|Mac[A-Z]|De|Di|Le|La|Du|Van|Fitz)[A-Za-z]*[a-z][A-Z]|[A-Z]{2,}[a-z]"
+)
 _FORCED = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
 _ABBREVIATED = re.compile(r"([A-Za-z]+)\.")
@@ -156,8 +163,13 @@ class _Scanner:
 
     def _is_between_digits(self, end: int) -> bool:
         """Return whether digits stand before the place and behind `end`, apart from spaces."""
-        before, after = self.text[: self.at].rstrip(), self.text[end:].lstrip()
+        before, after = self.text[: self.at].rstrip(), self.text[end:].lstrip().lstrip("$€£¥")
         return before[-1:].isdecimal() and after[:1].isdecimal()
+
+    def _is_range(self, end: int) -> bool:
+        """Return whether a dash means "to": without spaces, as in "Monday–Friday"."""
+        before, after = self.text[self.at - 1 : self.at], self.text[end : end + 1]
+        return (before.isalnum() or before == ".") and after.isalnum()
 
     def _read_space(self) -> bool:
         if not self.text[self.at].isspace():
@@ -272,6 +284,15 @@ class _Scanner:
         return tables.NEVER_LAST.get(lowered) or tables.OTHERS.get(lowered, "")
 
     def _read_word(self) -> bool:
+        joined = _PREFIXED.match(self.text, self.at)
+        if joined:
+            return self._add(joined.end(), [joined[1].lower() + joined[2].lower()])
+        ampersand = _AMPERSAND.match(self.text, self.at)
+        if ampersand:
+            return self._add(ampersand.end(), [*ampersand[1], "and", *ampersand[2]])
+        hyphenated = _HYPHENATED.match(self.text, self.at)
+        if hyphenated and hyphenated[0].lower() in load_dictionary():
+            return self._add(hyphenated.end(), [hyphenated[0].lower()])
         match = _WORD.match(self.text, self.at)
         if not match:
             return False
@@ -301,6 +322,9 @@ class _Scanner:
             if suffix.lower() == "s":
                 return [*base[:-1], base[-1] + "'s"]
             return [*base, *suffix.upper()]
+        if lowered not in load_dictionary() and _INNER_CAPITAL.match(base):
+            *runs, last = [word for run in _RUN.findall(base) for word in name_words(run)]
+            return [*runs, last + apostrophe + suffix.lower()]
         return [lowered]
 
     def _single_letter(self, letter: str, end: int) -> str:
@@ -343,8 +367,12 @@ class _Scanner:
         if character in "-–" and self._is_between_digits(end):
             is_spaced = text[at - 1].isspace() and text[end].isspace()
             return self._add(end, ["minus" if is_spaced and character == "-" else "to"])
+        if character == "–" and self._is_range(end):
+            return self._add(end, ["to"])
         if character == "*" and self._is_between_digits(end):
             return self._add(end, ["times"])
+        if character == "#" and text[at - 1 : at] in tuple("ABCDEFG"):
+            return self._add(end, ["sharp"])
         if character == "#" and text[end : end + 1].isdecimal():
             return self._add(end, ["number"])
         if character == "/" and not (text[at - 1 : at].isalnum() and text[end : end + 1].isalnum()):

@@ -181,6 +181,14 @@ def _fraction(whole: str | None, ratio: str) -> Words:
     return [*prefix, *cardinal(top), *words, last if top == 1 else plural_word(last)]
 
 
+def _read_power(match: re.Match[str], _: Neighbours) -> Words:
+    """1.5e-6, 10^3."""
+    base, exponent = match["base"], match["exponent"]
+    sign = _SIGN_WORDS.get(exponent[0], [])
+    words = [*decimal(base), *(["times", "ten"] if match["mark"] in "eE" else [])]
+    return [*words, "to", "the", "power", "of", *sign, *integer(exponent.lstrip("+-−"))]
+
+
 def _read_decade(match: re.Match[str], _: Neighbours) -> Words:
     """the 1990s, the '90s, 80s."""
     return decade(int(match["decade"]))
@@ -246,7 +254,7 @@ _COUNTED = frozenset(
         "pages words steps points hours days years units copies votes students seats"
     )
 )
-_BEFORE_YEARS = frozenset(_words("in since until by from before after of year around circa"))
+_BEFORE_YEARS = frozenset(_words("in since until by from before after of a.d year around circa"))
 
 
 def _read_year_or_number(text: str, neighbours: Neighbours) -> Words:
@@ -290,6 +298,10 @@ NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
             _read_money,
         ),
         (rf"\d+(?:\.\d+){{2,}}{_END}|[vV]\d+(?:\.\d+)+{_END}", _read_version),
+        (
+            r"(?P<base>\d+(?:\.\d+)?)(?P<mark>[eE^])(?P<exponent>[-+−]?\d+)(?!\w)",
+            _read_power,
+        ),
         (
             r"(?:(?P<whole>\d{1,3})\s)?(?P<top>\d{1,3})/(?P<bottom>\d{1,4})(?![\w/])",
             _read_fraction,

@@ -168,17 +168,24 @@ def pronounce_word(word: str) -> tuple[Phones, PhoneSource]:
     found = load_dictionary().look_up(word)
     if found:
         return found[0], PhoneSource.DICTIONARY
+    if word.endswith("'s"):
+        base, source = pronounce_word(word[:-2])
+        return add_s(base), PhoneSource.RULE if source is PhoneSource.DICTIONARY else source
     derived = _derive(word)
     if derived:
         return derived, PhoneSource.RULE
-    return pronounce_letters(word), PhoneSource.LETTERS
+    phones = pronounce_letters(word) or _spell(word)
+    return phones, PhoneSource.LETTERS
+
+
+def _spell(word: str) -> Phones:
+    """Return the names of the letters of a word, for words whose letters are all silent."""
+    names = [_LETTER_NAMES.get(letter, "").split() for letter in word.upper()]
+    return tuple(phone for name in names for phone in name)
 
 
 def _derive(word: str) -> Phones | None:
     """Return the phones of a word that consists of known parts, or None."""
-    if word.endswith("'s"):
-        base, _ = pronounce_word(word[:-2])
-        return add_s(base) if base else None
     if "'" in word.strip("'"):
         return None
     word = word.strip("'")
