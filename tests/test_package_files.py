@@ -15,7 +15,7 @@ import wavenet
 from .repository import ROOT, tracked_files
 
 SHIPPED = ("codes", "compare", "digits", "strings", "vocoder")
-MAX_BYTES = 20_000_000  # of the wheel; weights hardly shrink when they are compressed
+MAX_BYTES = 23_000_000  # of the wheel; weights hardly shrink when they are compressed
 
 
 def wheel_files() -> dict[str, Path]:

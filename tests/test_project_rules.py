@@ -101,7 +101,7 @@ def test_the_map_of_packages_lists_exactly_the_existing_parts():
 
 def test_the_architecture_page_lists_exactly_the_existing_files():
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("## Files")[2]
-    listed = set(re.findall(r"[\w.]+\.(?:py|typed|js|css|html|svg|toml|cuh?)\b", page))
+    listed = set(re.findall(r"[\w.]+\.(?:py|typed|js|css|html|svg|toml|gz|npz|txt|cuh?)\b", page))
     # "live_player.py, .js, .css"
     for first, others in re.findall(r"(\w+)\.\w+((?:, \.\w+)+)", page):
         listed |= {first + suffix for suffix in re.findall(r"\.\w+", others)}

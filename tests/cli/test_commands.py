@@ -32,7 +32,7 @@ COMMANDS = [
     "analyse",
     "bench",
 ]
-COMMANDS += ["import", "ui", "doctor"]
+COMMANDS += ["import", "ui", "doctor", "phones"]
 GROUPS = ["data", "evaluate", "compare", "images", "autoencoder", "hub"]
 
 

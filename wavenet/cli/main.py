@@ -32,6 +32,7 @@ from wavenet.cli import (
     import_command,
     info_command,
     models_command,
+    phones_command,
     play_command,
     score_command,
     train_command,
@@ -69,6 +70,7 @@ app.command("bench")(bench_command.bench)
 app.command("import")(import_command.import_)
 app.command("ui")(ui_command.ui)
 app.command("doctor")(doctor_command.doctor)
+app.command("phones")(phones_command.phones)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(compare_command.app, name="compare")
