@@ -49,6 +49,7 @@ def test_these_are_one_sentence(text):
         ["So do I.", "Bob too."],
         ["Really?!", "Yes."],
         ["He said “no.”", "She left."],
+        ["It costs $1.5M.", "A lot of it is 0.001.", "Yes."],
         ["It is 5.", "It is late."],
         ["Come at 5 p.m.", "We eat then."],
     ],

@@ -128,7 +128,18 @@ PLAIN = {
     "jr": "junior",
     "sr": "senior",
 }
+WITH_SLASH = {"w/o": "without", "w/": "with", "c/o": "care of", "n/a": "N A"}
+# These dates are words too: expanded at the end of a sentence only if they are no such word.
+ALSO_WORDS = frozenset(_words("mar sun sat wed"))
 STREET_READINGS = {"st": "street", "dr": "drive"}
+# After a capitalised word, St. is a saint only before these: "Downtown St. Louis".
+SAINTS = frozenset(
+    _words(
+        "louis paul petersburg john johns peter james mary george joseph thomas patrick nicholas "
+        "andrew andrews michael francis helena lucia martin moritz albans pancras lawrence "
+        "augustine clair kitts vincent bernard elmo ives nick mark luke anne anthony"
+    )
+)
 # A sentence that follows an abbreviation usually begins with one of these.
 STARTERS = frozenset(
     _words(

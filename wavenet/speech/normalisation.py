@@ -53,6 +53,7 @@ _INNER_CAPITAL = re.compile(
 _FORCED = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
 _ABBREVIATED = re.compile(r"([A-Za-z]+)\.")
+_WITH_SLASH = re.compile(r"w/o\b|w/(?!\w)|c/o\b|n/a\b", re.IGNORECASE)
 _NEXT = re.compile(rf"[\s.,]*([{_LETTER}\d]+)")
 _SPECIAL = str.maketrans(
     {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l"}
@@ -164,7 +165,11 @@ class _Scanner:
     def _is_between_digits(self, end: int) -> bool:
         """Return whether digits stand before the place and behind `end`, apart from spaces."""
         before, after = self.text[: self.at].rstrip(), self.text[end:].lstrip().lstrip("$€£¥")
-        return before[-1:].isdecimal() and after[:1].isdecimal()
+        if not after[:1].isdecimal():
+            return False
+        if before[-1:].isdecimal():
+            return True
+        return self._previous().lstrip("$€£¥")[:1].isdecimal() and not before[-1:].isspace()
 
     def _is_range(self, end: int) -> bool:
         """Return whether a dash means "to": without spaces, as in "Monday–Friday"."""
@@ -260,6 +265,9 @@ class _Scanner:
 
     def _read_abbreviation(self) -> bool:
         """A word with its point: Mr., St., etc., Jan., No."""
+        slash = _WITH_SLASH.match(self.text, self.at)
+        if slash:
+            return self._add(slash.end(), tables.WITH_SLASH[slash[0].lower()].split())
         match = _ABBREVIATED.match(self.text, self.at)
         if not match:
             return False
@@ -270,18 +278,28 @@ class _Scanner:
         """Return what an abbreviation before a point stands for, or ""."""
         lowered, after, before = token.lower(), self._next(end), self._previous()
         is_name_next = after[:1].isupper()
-        if lowered in tables.STREET_READINGS and not (
-            is_name_next and after.lower() not in tables.STARTERS
-        ):
-            is_street = before[:1].isupper() or before[:1].isdecimal()
-            return tables.STREET_READINGS[lowered] if is_street else tables.TITLES[lowered]
+        if lowered in tables.STREET_READINGS:
+            return self._street_or_title(lowered, before, after)
         if lowered in tables.TITLES and token[0].isupper() and is_name_next:
             return tables.TITLES[lowered]
         if lowered in tables.BEFORE_NUMBERS and after[:1].isdecimal():
             return tables.BEFORE_NUMBERS[lowered]
-        if lowered in tables.DATES and token[0].isupper() and end < len(self.text):
+        is_certain = end < len(self.text) or lowered not in tables.ALSO_WORDS
+        if lowered in tables.DATES and token[0].isupper() and is_certain:
             return tables.DATES[lowered]
         return tables.NEVER_LAST.get(lowered) or tables.OTHERS.get(lowered, "")
+
+    def _street_or_title(self, token: str, before: str, after: str) -> str:
+        """Return what "st" or "dr" means: street or saint, drive or doctor."""
+        is_place = before[:1].isdecimal() or (
+            before[:1].isupper() and before.lower() not in tables.STARTERS
+        )
+        is_name_next = after[:1].isupper() and after.lower() not in tables.STARTERS
+        is_saint = after.lower() in tables.SAINTS
+        is_title = is_name_next and (is_saint or token == "dr")
+        if is_place and not is_title:
+            return tables.STREET_READINGS[token]
+        return tables.TITLES[token]
 
     def _read_word(self) -> bool:
         joined = _PREFIXED.match(self.text, self.at)
@@ -314,6 +332,9 @@ class _Scanner:
             return [self._single_letter(written, end)]
         if lowered in tables.PLAIN and (written != lowered or lowered in ("vs", "etc")):
             return tables.PLAIN[lowered].split()
+        is_dated = self._next(end)[:1].isdecimal() or self._previous()[:1].isdecimal()
+        if lowered in tables.DATES and written[0].isupper() and is_dated:
+            return [tables.DATES[lowered]]
         base, apostrophe, suffix = written.partition("'")
         is_plural = base[:-1].isupper() and base.endswith("s") and len(base) > 2
         if is_plural and not apostrophe and _is_spelled(base[:-1], False):
@@ -348,7 +369,9 @@ class _Scanner:
         if number is None or not before or (suffix and suffix != "s"):
             return []
         ending = apostrophe + suffix
-        if before.lower() in tables.NUMBERED_PARTS and (before[0].isupper() or len(base) > 1):
+        if self._next(end).lower() in ("century", "centuries"):
+            words = ordinal(number)
+        elif before.lower() in tables.NUMBERED_PARTS and (before[0].isupper() or len(base) > 1):
             words = cardinal(number)
         elif before.lower() in tables.RULERS and before[0].isupper() and number < 30:
             if base == "I" and self._next(end).lower() in tables.AFTER_PRONOUN:
@@ -369,6 +392,8 @@ class _Scanner:
             return self._add(end, ["minus" if is_spaced and character == "-" else "to"])
         if character == "–" and self._is_range(end):
             return self._add(end, ["to"])
+        if character == "." and text[at - 1 : at].isalnum() and text[end : end + 1].islower():
+            return self._add(end, ["dot"])
         if character == "*" and self._is_between_digits(end):
             return self._add(end, ["times"])
         if character == "#" and text[at - 1 : at] in tuple("ABCDEFG"):

@@ -45,6 +45,7 @@ _CODES = r"USD|EUR|GBP|CHF|JPY"
 _SCALE = r"(?:\s?(?P<scale>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])(?![A-Za-z]))?"
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 VULGAR = dict(zip("½⅓⅔¼¾⅛⅜⅝⅞", _words("1/2 1/3 2/3 1/4 3/4 1/8 3/8 5/8 7/8"), strict=True))
+_LARGE_PARTS = {30, 32, 40, 50, 60, 64, 100, 128, 1000}
 _NOT_FRACTIONS = {"24/7", "9/11"}
 
 
@@ -171,12 +172,14 @@ def _read_vulgar_fraction(match: re.Match[str], _: Neighbours) -> Words:
 def _fraction(whole: str | None, ratio: str) -> Words:
     top, bottom = map(int, ratio.split("/"))
     prefix = [*integer(whole), "and"] if whole else []
-    if ratio in _NOT_FRACTIONS or not 0 < top < bottom:
+    is_usual = 0 < top < bottom and (bottom <= 20 or bottom in _LARGE_PARTS)
+    if ratio in _NOT_FRACTIONS or not is_usual:
         middle = ["slash"] if ratio not in _NOT_FRACTIONS else []
         return [*(integer(whole) if whole else []), *cardinal(top), *middle, *cardinal(bottom)]
     if bottom == 2:
         return [*prefix, "a" if whole else "one", "half"]
     *words, last = ["quarter"] if bottom == 4 else cardinal(bottom)
+    words = words[1:] if bottom in (100, 1000) else words  # "hundredths"
     last = last if bottom == 4 else ordinal_word(last)
     return [*prefix, *cardinal(top), *words, last if top == 1 else plural_word(last)]
 

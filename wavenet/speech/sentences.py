@@ -32,6 +32,7 @@ _END = re.compile(
 )
 _NEXT_WORD = re.compile(r"\s*[\"'“‘«(\[]*(\w+)")
 _LAST_TOKEN = re.compile(r"[^\s\"'“‘«(\[\]]*$")
+_DOTTED = re.compile(r"(?:[A-Za-z]{1,2}\.)+[A-Za-z]")  # U.S, Ph.D
 _BLANK_LINE = re.compile(r"\s*?(\n[^\S\n]*\n|\u2029|\f)")
 _COMMA = re.compile(r"[,;:–—](?=\s)")
 _SPACE = re.compile(r"\s")
@@ -142,4 +143,5 @@ def _is_abbreviation(token: str, after: str) -> bool:
         return token[0].isupper()
     is_initial = len(token) == 1 and token.isupper() and token != "I"
     is_date = lowered in DATES and token[0].isupper()
-    return (is_initial or is_date or lowered in OTHERS or "." in token) and not is_starter
+    is_short = is_initial or is_date or lowered in OTHERS or bool(_DOTTED.fullmatch(token))
+    return is_short and not is_starter
