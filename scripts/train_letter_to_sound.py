@@ -259,7 +259,7 @@ def _discounts(counts) -> list[float]:
     for count in counts:
         if count <= 4:
             n[int(count)] += 1
-    y = n[1] / (n[1] + 2 * n[2])
+    y = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.5
     return [0, *(max(0.1, k - (k + 1) * y * n[k + 1] / max(n[k], 1)) for k in (1, 2, 3))]
 
 

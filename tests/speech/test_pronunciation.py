@@ -61,6 +61,8 @@ def test_derived_words_agree_with_the_dictionary():
     [
         ("tweeting", "T W IY1 T IH0 NG"),
         ("unfollowed", "AH0 N F AA1 L OW0 D"),
+        ("thudded", "TH AH1 D AH0 D"),
+        ("stubbing", "S T AH1 B IH0 NG"),
         ("cuddlier", "K AH1 D L IY0 ER0"),
         ("skypers", "S K AY1 P ER0 Z"),
         ("toastless", "T OW1 S T L AH0 S"),

@@ -91,6 +91,14 @@ def test_a_text_is_read_only_as_far_as_its_sentences_are_wanted():
     assert read < 30
 
 
+def test_places_in_a_text_that_is_longer_than_a_part():
+    text = "".join(f"Number {i} is here.  " for i in range(5000))
+    for parts in (text, [text[i : i + 999] for i in range(0, len(text), 999)]):
+        sentences = list(split_sentences(parts))
+        assert [s.text for s in sentences] == [f"Number {i} is here." for i in range(5000)]
+        assert all(text.startswith(s.text, s.start) for s in sentences)
+
+
 @given(st.text(alphabet="aB. !?,\n\t\r\u2029…\"'x1", max_size=400), st.integers(1, 50))
 def test_parts_give_the_same_sentences_as_the_whole_text(text, size):
     parts = [text[i : i + size] for i in range(0, len(text), size)]

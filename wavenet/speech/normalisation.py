@@ -50,6 +50,7 @@ _HYPHENATED = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")
 _INNER_CAPITAL = re.compile(
     r"(?!Mc|Mac[A-Z]|De|Di|Le|La|Du|Van|Fitz)[A-Za-z]*[a-z][A-Z]|[A-Z]{2,}[a-z]"
 )
+_USER_WORD = re.compile(r"[^\W_]+(?:['’.+&-]*[^\W_]+)*\.?")
 _FORCED = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
 _ABBREVIATED = re.compile(r"([A-Za-z]+)\.")
@@ -216,7 +217,7 @@ class _Scanner:
         """A word that has a pronunciation of the user, with digits and hyphens if it has them."""
         if not self.user_words:
             return False
-        match = re.compile(r"[^\W_]+(?:['’.+&-]*[^\W_]+)*\.?").match(self.text, self.at)
+        match = _USER_WORD.match(self.text, self.at)
         if not match:
             return False
         for written in (match[0], match[0].rstrip(".")):
