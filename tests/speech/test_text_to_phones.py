@@ -154,7 +154,7 @@ def test_each_kind_that_is_left_out_is_reported_once():
         "tags are left out, such as <b>",
         "control characters are left out, such as U+0007",
         "characters without a meaning are left out, such as U+E000",
-        "symbols without a reading are left out, such as ⊕ (circled plus)",
+        "symbols without a reading are left out, such as ↯ (downwards zigzag arrow)",
     ]
 
 

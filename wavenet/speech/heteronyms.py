@@ -62,7 +62,7 @@ def _is_verb(context: Context) -> bool:
     """Return whether the word is probably a verb."""
     if context.follows(_BEFORE_VERBS):
         return True
-    return not context.before and context.precedes(_OBJECTS)  # an imperative
+    return context.precedes(_OBJECTS) and not _is_noun(context)  # also imperatives
 
 
 def _is_noun(context: Context) -> bool:
@@ -159,12 +159,10 @@ close     shut K L OW1 Z                   | K L OW1 S
 content   glad K AH0 N T EH1 N T           | K AA1 N T EH0 N T
 minute    tiny M AY0 N UW1 T               | M IH1 N AH0 T
 bass      fish B AE1 S                     | B EY1 S
-bow       weapon B OW1                     | B AW1
+bow       verb B AW1                       | B OW1
 row       quarrel R AW1                    | R OW1
 dove      dived D OW1 V                    | D AH1 V
-does      deer D OW1 Z                     | D AH1 Z
 wound     turned W AW1 N D                 | W UW1 N D
-invalid   noun IH1 N V AH0 L AH0 D         | IH2 N V AE1 L AH0 D
 resume    noun R EH1 Z AH0 M EY2           | R IH0 Z UW1 M
 sow       pig S AW1                        | S OW1
 """
@@ -193,10 +191,8 @@ _RULES: dict[str, Rule] = {
         "differences traces changes",
     ),
     "fish": _near("striped sea largemouth caught catch", "fishing", "lake fishermen angler"),
-    "weapon": _near("cross long violin", "tie ties string", "arrow arrows ribbon violin"),
     "quarrel": _near("furious blazing heated public", "over", ""),
     "dived": _near("he she it they i we who", "into in off deep", ""),
-    "deer": _near("", "", "buck bucks fawn fawns"),
     "turned": _near("", "up down around its back through tightly", ""),
     "pig": _near("", "", "pig pigs piglets farm"),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 # Written for the eye only, or parts of other characters: left out without a notice.
 _SILENT = frozenset("*_`~|^{}[]()<>\"'“”‘’‚„«»‹›´¨·•‣◦\\/-‐‑–—―.…,;:!?¡¿ªº\u00a0\u3000")
 _SILENT_CATEGORIES = frozenset(["Mn", "Mc", "Me", "Cf", "Zs", "Zl", "Zp", "Pd", "Po", "Ps", "Pe"])
-_EMOJI = re.compile("[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+_EMOJI = re.compile("[\u231a\u231b\u23e9-\u23fa\u2600-\u27bf\u2b1b-\u2b55\U0001f000-\U0001faff]")
 
 
 @dataclass

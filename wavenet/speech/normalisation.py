@@ -50,6 +50,9 @@ _HYPHENATED = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")
 _INNER_CAPITAL = re.compile(
     r"(?!Mc|Mac[A-Z]|De|Di|Le|La|Du|Van|Fitz)[A-Za-z]*[a-z][A-Z]|[A-Z]{2,}[a-z]"
 )
+# without vowels, such as png; with a letter twice it is a sound, such as psst
+_NO_WORD = re.compile(r"(?!.*(.)\1)[^aeiouy]{2,5}")
+_DIGITS = re.compile(r"\d+")
 _USER_WORD = re.compile(r"[^\W_]+(?:['’.+&-]*[^\W_]+)*\.?")
 _FORCED = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]*>")
@@ -138,6 +141,7 @@ class _Scanner:
             self._read_word,
             self._read_symbol,
             self._read_punctuation,
+            self._read_other_digit_or_letter,
         ]
         while self.at < len(self.text):
             if not any(rule() for rule in rules):
@@ -344,6 +348,8 @@ class _Scanner:
             if suffix.lower() == "s":
                 return [*base[:-1], base[-1] + "'s"]
             return [*base, *suffix.upper()]
+        if not apostrophe and lowered not in load_dictionary() and _NO_WORD.fullmatch(lowered):
+            return list(written.upper())
         if lowered not in load_dictionary() and _INNER_CAPITAL.match(base):
             *runs, last = [word for run in _RUN.findall(base) for word in name_words(run)]
             return [*runs, last + apostrophe + suffix.lower()]
@@ -353,7 +359,7 @@ class _Scanner:
         """Return a letter as a word (a, I) or as its name."""
         if letter in "Ii":
             return "i"
-        is_alone = not self._next(end)
+        is_alone = not self._next(end) or self.text[end] in "/-+&"
         if letter == "a" or (letter == "A" and not self.readings and not is_alone):
             return "a"
         if letter == "A" and self.is_shouted and not is_alone:
@@ -425,6 +431,17 @@ class _Scanner:
             self.readings[-1].pause = max(self.readings[-1].pause, pause)
         self.at = end
         return True
+
+    def _read_other_digit_or_letter(self) -> bool:
+        """Digits that no reader accepts, and raised or lowered ones such as ₂ or ⁿ."""
+        digits = _DIGITS.match(self.text, self.at)
+        if digits:
+            return self._add(digits.end(), integer(digits[0]))
+        character = unicodedata.normalize("NFKD", self.text[self.at])
+        if character.isdecimal():
+            return self._add(self.at + 1, digit_words(character))
+        letters = fold(self.text[self.at]).upper()
+        return letters.isalpha() and self._add(self.at + 1, list(letters))
 
     def _leave_out(self) -> None:
         """Go over a character, or a run of letters of another script, and report it."""

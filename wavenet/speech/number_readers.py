@@ -271,7 +271,7 @@ def _read_year_or_number(text: str, neighbours: Neighbours) -> Words:
 
 
 _HALF = r"[ap]\.?\s?m\b\.?|[AP]\.?\s?M\b\.?"
-_END = r"(?![\w])"
+_END = r"(?![^\W_])"
 # The order matters: the first pattern whose reader accepts the match is used.
 NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
     (re.compile(pattern), reader)
@@ -282,9 +282,9 @@ NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
             rf"|\+\d{{1,3}}(?:[-. ]?\(?\d{{1,4}}\)?){{2,6}}{_END}(?!\.\d)",
             _read_telephone,
         ),
-        (r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)(?![\w-])", _read_iso_date),
+        (r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)(?![^\W_]|-)", _read_iso_date),
         (
-            r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>\d{4}|\d\d)(?![\w/])",
+            r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>\d{4}|\d\d)(?![^\W_]|/)",
             _read_slash_date,
         ),
         (
@@ -302,11 +302,11 @@ NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
         ),
         (rf"\d+(?:\.\d+){{2,}}{_END}|[vV]\d+(?:\.\d+)+{_END}", _read_version),
         (
-            r"(?P<base>\d+(?:\.\d+)?)(?P<mark>[eE^])(?P<exponent>[-+−]?\d+)(?!\w)",
+            r"(?P<base>\d+(?:\.\d+)?)(?P<mark>[eE^])(?P<exponent>[-+−]?\d+)(?![^\W_])",
             _read_power,
         ),
         (
-            r"(?:(?P<whole>\d{1,3})\s)?(?P<top>\d{1,3})/(?P<bottom>\d{1,4})(?![\w/])",
+            r"(?:(?P<whole>\d{1,3})\s)?(?P<top>\d{1,3})/(?P<bottom>\d{1,4})(?![^\W_]|/)",
             _read_fraction,
         ),
         (rf"(?P<whole>\d+)\s?(?P<vulgar>[{''.join(VULGAR)}])", _read_vulgar_fraction),
@@ -315,7 +315,7 @@ NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
         (r"(?P<feet>\d)['′](?P<inches>\d\d?)(?:\"|″|'')", _read_height),
         (
             rf"{_SIGN}(?P<number>{NUMBER})(?P<space>[\s\u202f]?)(?P<unit>{_UNIT})"
-            rf"(?:/(?P<per>km|m|s|h|min|kg|l|L|g))?(?P<power>[²³])?(?![\w²³])",
+            rf"(?:/(?P<per>km|m|s|h|min|kg|l|L|g))?(?P<power>[²³])?(?![^\W_]|[²³])",
             _read_units,
         ),
         (rf"{_SIGN}(?P<number>{NUMBER}){_END}", _read_number),
