@@ -19,6 +19,7 @@ def texts(text):
     [
         "Dr. Smith and Mrs. Jones met.",
         "He has e.g. tea.",
+        "Mr. & Mrs. Smith",
         "The U.S. Army is large.",
         "J. R. R. Tolkien wrote it.",
         "It costs 3.5 dollars.",
@@ -50,6 +51,7 @@ def test_these_are_one_sentence(text):
         ["Really?!", "Yes."],
         ["He said “no.”", "She left."],
         ["It costs $1.5M.", "A lot of it is 0.001.", "Yes."],
+        ["He paid.", "$5 more."],
         ["It is 5.", "It is late."],
         ["Come at 5 p.m.", "We eat then."],
     ],

@@ -202,6 +202,8 @@ UNITS: dict[str, tuple[str, str]] = {
     "oz": ("ounce", "ounces"),
     "l": ("liter", "liters"),
     "L": ("liter", "liters"),
+    "dl": ("deciliter", "deciliters"),
+    "dL": ("deciliter", "deciliters"),
     "ml": ("milliliter", "milliliters"),
     "mL": ("milliliter", "milliliters"),
     "s": ("second", "seconds"),

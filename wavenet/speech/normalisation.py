@@ -28,6 +28,7 @@ from wavenet.speech.left_out import LeftOut
 from wavenet.speech.number_readers import NUMBER_READERS, Neighbours
 from wavenet.speech.number_words import (
     cardinal,
+    decimal,
     digit_words,
     integer,
     ordinal,
@@ -41,7 +42,9 @@ from wavenet.speech.pronouncing_dictionary import load_dictionary
 _LETTER = "A-Za-zªºÀ-ÖØ-öø-ɏḀ-ỿﬀ-ﬆＡ-Ｚａ-ｚ\u0300-\u036f\u00ad\u200b-\u200d\u2060\ufeff"
 _WORD = re.compile(rf"['’](?:em|cause|til|tis|twas|bout)\b|[{_LETTER}]+(?:['’][{_LETTER}]+)*")
 _DOTTED = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]\b\.?|(?:[A-Za-z]\.){2,}|Ph\.?D\b\.?")
-_MIXED = re.compile(r"[A-Za-z]+\d[A-Za-z\d]*|\d+[A-Za-z][A-Za-z\d]*")
+_MIXED = re.compile(
+    r"[A-Za-z]+\d[A-Za-z\d]*|(?P<decimal>\d+\.\d+)[A-Za-z][A-Za-z\d]*|\d+[A-Za-z][A-Za-z\d]*"
+)
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PREFIXED = re.compile(r"(re|pre|co|de)-([a-z]+)\b", re.IGNORECASE)
 _AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})\b")
@@ -249,8 +252,9 @@ class _Scanner:
         match = _MIXED.match(self.text, self.at)
         if not match:
             return False
-        words: list[str] = []
-        runs = _RUN.findall(match[0])
+        number = match["decimal"] or ""
+        words = decimal(number) if number else []
+        runs = _RUN.findall(match[0][len(number) :])
         if len(runs) == 2 and runs[1] == "s" and runs[0].isdecimal():
             *words, last = integer(runs[0])
             return self._add(match.end(), [*words, plural_word(last)])

@@ -184,6 +184,20 @@ def _fraction(whole: str | None, ratio: str) -> Words:
     return [*prefix, *cardinal(top), *words, last if top == 1 else plural_word(last)]
 
 
+def _read_month(match: re.Match[str], _: Neighbours) -> Words | None:
+    """11/2020."""
+    month, number = int(match["month"]), int(match["year"])
+    return [MONTHS[month - 1], *year(number)] if 1 <= month <= 12 else None
+
+
+def _read_scaled(match: re.Match[str], _: Neighbours) -> Words | None:
+    """20k, 5M, 3.2B, 1.5x; without a decimal point, 4K and 5B are codes."""
+    number, letter = match["number"], match["letter"]
+    if letter in "KBT" and "." not in number:
+        return None
+    return [*decimal(number), "times" if letter in "xX" else SCALES[letter]]
+
+
 def _read_power(match: re.Match[str], _: Neighbours) -> Words:
     """1.5e-6, 10^3."""
     base, exponent = match["base"], match["exponent"]
@@ -305,6 +319,8 @@ NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
             r"(?P<base>\d+(?:\.\d+)?)(?P<mark>[eE^])(?P<exponent>[-+−]?\d+)(?![^\W_])",
             _read_power,
         ),
+        (r"(?P<month>\d\d?)/(?P<year>(?:19|20)\d\d)(?![^\W_]|/)", _read_month),
+        (rf"(?P<number>{NUMBER})(?P<letter>k|K|M|B|T|bn|tn|[xX]){_END}", _read_scaled),
         (
             r"(?:(?P<whole>\d{1,3})\s)?(?P<top>\d{1,3})/(?P<bottom>\d{1,4})(?![^\W_]|/)",
             _read_fraction,
@@ -315,9 +331,9 @@ NUMBER_READERS: list[tuple[re.Pattern[str], Reader]] = [
         (r"(?P<feet>\d)['′](?P<inches>\d\d?)(?:\"|″|'')", _read_height),
         (
             rf"{_SIGN}(?P<number>{NUMBER})(?P<space>[\s\u202f]?)(?P<unit>{_UNIT})"
-            rf"(?:/(?P<per>km|m|s|h|min|kg|l|L|g))?(?P<power>[²³])?(?![^\W_]|[²³])",
+            rf"(?:/(?P<per>{_UNIT}))?(?P<power>[²³])?(?![^\W_]|[²³])",
             _read_units,
         ),
-        (rf"{_SIGN}(?P<number>{NUMBER}){_END}", _read_number),
+        (rf"{_SIGN}(?P<number>{NUMBER}){_END}(?!\.\d)", _read_number),
     ]
 ]

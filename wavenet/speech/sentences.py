@@ -108,7 +108,8 @@ def _find_end(text: str, start: int) -> tuple[int, Pause]:
 def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
     """Return whether a mark ends the sentence that begins at `start`."""
     following = _NEXT_WORD.match(text, match.end())
-    after = following[1] if following else ""
+    rest = text[match.end() : match.end() + _LOOKAHEAD].lstrip()
+    after = following[1] if following else rest[:1]  # a symbol: "Mr. & Mrs."
     if not after:
         return True
     if after[0].islower():
