@@ -58,7 +58,7 @@ def test_a_checkpoint_of_statistics_works_in_all_commands(trained, run_command, 
     architecture, options = trained
     facts = json.loads(run_command("info", "run/checkpoint", "--json")[1])
     assert facts["architecture"] == architecture
-    assert facts["parameters"] == (3 * 256 * (1 + 64 + 256) if architecture == "ngram" else 6)
+    assert facts["parameters"] == (256 * (1 + 64 + 3 * 256) if architecture == "ngram" else 6)
     assert facts["receptive_field"] == (2 if architecture == "ngram" else 12)
     if architecture == "linear-prediction":
         assert 0 < facts["largest_pole"] < 1
