@@ -38,7 +38,13 @@ SUFFIXES = {
     ".safetensors",
     ".md",
 }
-NAMES = {"LICENSE", "sample.wav"}  # sample.wav: the clip of a model of the comparison
+NAMES = {
+    "LICENSE",
+    "sample.wav",  # the clip of the comparison
+    "cmudict.gz",
+    "cmudict_licence.txt",
+    "letter_to_sound.npz",
+}
 VERSION = (3, 12)
 PORT = 7860
 
