@@ -254,14 +254,18 @@ def test_tab_stays_open_while_the_page_loads_and_fits_on_a_phone(url: str, brows
     page = browser.new_page(viewport={"width": 375, "height": 812}, reduced_motion="reduce")
     page.set_default_timeout(TIMEOUT_MS)
 
-    def delay(route: Any) -> None:
-        page.wait_for_timeout(1000)
-        route.continue_()
-
-    page.route("**/run/predict", delay, times=2)  # among them, the event that fills the page
+    held: list[Any] = []  # until the tab is pressed; among them, the event that fills the page
+    is_pressed = False
+    page.route(
+        "**/run/predict", lambda route: route.continue_() if is_pressed else held.append(route)
+    )
     page.goto(url)
     page.click(".overflow-menu > button")
     page.click(".overflow-dropdown >> text=Watch sampling")
+    is_pressed = True
+    assert held
+    for route in held:
+        route.continue_()
     page.wait_for_selector('#step-viewer [data-state="ready"]')
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     for part in page.locator(
@@ -271,7 +275,6 @@ def test_tab_stays_open_while_the_page_loads_and_fits_on_a_phone(url: str, brows
         assert box["x"] >= 0 and box["x"] + box["width"] <= 375
     # With reduced motion it is slow, and plays only on a press.
     assert re.match("2 steps/s", page.inner_text('#step-viewer [data-key="speed"]'))
-    page.unroute_all(behavior="wait")  # a delayed request fails if the page is closed before it
     page.close()
 
 

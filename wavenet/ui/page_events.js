@@ -24,24 +24,32 @@ window.pageEvents = (() => {
     return [{ ...kept, ...Object.fromEntries(values.map((value, n) => [names[n], value])) }];
   }
 
-  // Keep the chosen tab in the browser. Gradio 6.31 also triggers `select` for the first tab when a
-  // page opens or changes, so the tab is read from the page itself.
-  function keepTab(tabs, kept) {
-    const title = document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim();
-    const isChosen = window.hasBeenUsed && title in tabs;
-    return [isChosen ? { ...kept, tab: tabs[title] } : kept];
+  const TAB = 'wavenet-tab';
+  const chosenTab = () => (
+    document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim());
+
+  // Keep the title of the chosen tab in the browser. Gradio 6.31 also triggers `select` for the first
+  // tab when a page opens or changes, so the tab is read from the page itself.
+  function keepTab() {
+    if (!window.hasBeenUsed || !chosenTab()) return;
+    try { localStorage.setItem(TAB, chosenTab()); } catch { /* no storage */ }
   }
 
   // Open the tab of the visit before, unless the page was opened by a link with settings or the
   // user has pressed something already. An update of gr.Tabs would select the first tab again, even
-  // without a value.
-  function openTab(tabs, pageParameters, kept) {
-    const title = Object.keys(tabs).find((name) => tabs[name] === kept?.tab);
+  // without a value. Gradio also selects the first tab once more while a slow page is built, so the
+  // choice is checked for a second.
+  async function openTab(pageParameters) {
+    let title = null;
+    try { title = localStorage.getItem(TAB); } catch { /* no storage */ }
     const others = [...new URLSearchParams(location.search).keys()]
       .filter((name) => !name.startsWith('__') && !pageParameters.includes(name));
-    if (!title || others.length || window.hasBeenUsed) return;
-    [...document.querySelectorAll('[role=tab], .overflow-dropdown button')]
-      .find((tab) => tab.textContent.trim() === title)?.click();
+    if (!title || others.length) return;
+    for (let n = 0; n < 10 && !window.hasBeenUsed; n += 1) {
+      const tabs = [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];
+      if (chosenTab() !== title) tabs.find((tab) => tab.textContent.trim() === title)?.click();
+      await pause(100);
+    }
   }
 
   // Number a job, so that the button with this id can stop it; its number and that of the one before

@@ -54,13 +54,11 @@ def wire_page_load(page: Page, studio: gr.Blocks, problems: gr.HTML) -> None:
     changed += [recording.change for recording in recordings]
     gr.on(changed, **page.keep_event(), **UNQUEUED)
     loaded.then(**page.keep_event(), **UNQUEUED)
-    tabs = [child for child in page.tabs.children if isinstance(child, gr.Tab)]
-    titles = json.dumps({str(tab.label): tab.id for tab in tabs})
-    js = f"(kept) => pageEvents.openTab({titles}, {json.dumps(PAGE_PARAMETERS)}, kept)"
-    loaded.then(None, page.saved, None, js=js, **UNQUEUED)
-    js = f"(kept) => pageEvents.keepTab({titles}, kept)"
-    for tab in tabs:
-        tab.select(None, page.saved, page.saved, js=js, **UNQUEUED)
+    js = f"() => pageEvents.openTab({json.dumps(PAGE_PARAMETERS)})"
+    loaded.then(None, None, None, js=js, **UNQUEUED)
+    for tab in page.tabs.children:
+        assert isinstance(tab, gr.Tab)
+        tab.select(None, None, None, js="() => pageEvents.keepTab()", **UNQUEUED)
 
 
 def open_page(page: Page, request: gr.Request, token: Any, saved: Any) -> dict[str, Any]:
