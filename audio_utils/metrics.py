@@ -22,7 +22,7 @@ MEL_CEPSTRAL_ORDER = 13
 STFT_WINDOW_SECONDS = (0.010, 0.025, 0.050)
 # The floor of the published code, a power of 1e-7: 100 to 120 dB below a full-scale sine at 24 kHz.
 _STFT_FLOOR = 1e-7**0.5
-_PESQ_RATE = 8000
+_PESQ_RATES = {"nb": 8000, "wb": 16_000}
 _PESQ_MIN_SECONDS = 0.25
 # pesq 0.0.4 has memory for 50 utterances, does not check the limit, and crashes the process beyond.
 # An utterance with its pause lasts at least 0.38 s, so 18 s contain fewer than 50.
@@ -158,23 +158,24 @@ def stft_distance(reference: Tensor, estimate: Tensor, sample_rate: int) -> floa
     return total / len(STFT_WINDOW_SECONDS)
 
 
-def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
-    """Return the narrow-band PESQ of speech as a predicted mean opinion score; higher is better.
+def pesq(reference: Tensor, estimate: Tensor, sample_rate: int, wide_band: bool = False) -> float:
+    """Return the PESQ of speech as a predicted mean opinion score; higher is better.
 
-    Both are resampled to 8 kHz. Insensitive to everything above 4 kHz, to level, and to a delay
-    that cuts nothing off. It was designed for coded telephone speech: only a hint for vocoders and
-    music.
+    Both are resampled to 8 kHz, or to 16 kHz for the wide band. Insensitive to everything above
+    half that rate, to level, and to a delay that cuts nothing off. It was designed for coded
+    telephone speech: only a hint for vocoders and music.
 
     Args:
         reference: (T,), float32 or float64, speech of 0.25 to 18 s.
         estimate: (T,), not silent.
         sample_rate: Hz, 4,000 to 192,000.
+        wide_band: up to 8 kHz, for a sample rate of at least 16,000 Hz.
     Returns:
-        MOS-LQO, 1.02 to 4.55; 4.55 for an equal pair.
+        MOS-LQO, 1.02 to 4.55 (wide band 1.04 to 4.64); the largest for an equal pair.
     Raises:
         AudioError: an invalid pair or sample rate, silence, too short or too long, no speech
             found, or the extra `eval` is missing.
-    Source: ITU-T P.862 and P.862.1.
+    Source: ITU-T P.862 and P.862.1; P.862.2 for the wide band.
     """
     reference, estimate = check_pair(reference, estimate, sample_rate)
     seconds = len(reference) / sample_rate
@@ -190,9 +191,11 @@ def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
     except (ImportError, OSError, ValueError) as error:
         raise _missing_package_error("pesq", error) from error
     pair = torch.stack([scale_to_peak(reference), scale_to_peak(estimate)], dim=1).numpy()  # (T, 2)
-    pair = soxr.resample(pair, sample_rate, _PESQ_RATE, quality="HQ")
+    mode = "wb" if wide_band else "nb"
+    rate = _PESQ_RATES[mode]
+    pair = soxr.resample(pair, sample_rate, rate, quality="HQ")
     try:
-        value = float(score(_PESQ_RATE, pair[:, 0].copy(), pair[:, 1].copy(), "nb"))
+        value = float(score(rate, pair[:, 0].copy(), pair[:, 1].copy(), mode))
     except (RuntimeError, ValueError, ZeroDivisionError) as error:
         raise AudioError(
             f"PESQ found no speech to compare in {seconds:.3g} s; use a recording of speech or "

@@ -140,6 +140,34 @@ def test_a_code_out_of_range_is_refused(codec, offset):
         codec.decode(torch.tensor([0, code]))
 
 
+@pytest.mark.parametrize("rounding", ["half-up", "down"])
+def test_codes_survive_decoding_and_encoding_with_pre_emphasis(rounding):
+    codec = MuLawCodec(rounding=rounding, pre_emphasis=0.7)
+    codes = torch.randint(70, 186, (2, 5000), generator=torch.Generator().manual_seed(0))
+    waveform = codec.decode(codes)
+    assert waveform.abs().max() < 1
+    assert torch.equal(codec.encode(waveform), codes)
+    assert torch.equal(codec.encode(waveform.double()), codes)
+    assert not torch.equal(MuLawCodec(rounding=rounding).encode(waveform), codes)
+
+
+def test_pre_emphasis_makes_the_noise_of_a_low_sound_smaller():
+    waveform = torch.sin(torch.arange(8000) * 0.1) / 2
+    errors = [
+        (codec.decode(codec.encode(waveform)) - waveform).square().mean()
+        for codec in (MuLawCodec(), MuLawCodec(pre_emphasis=0.7))
+    ]
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("value", [-0.1, 0.98, 1.0, float("nan")])
+def test_a_coefficient_out_of_range_is_refused(value):
+    with pytest.raises(ValidationError, match="pre_emphasis"):
+        MuLawCodec(pre_emphasis=value)
+    with pytest.raises(ValidationError, match="pre_emphasis"):
+        Pcm16Codec(pre_emphasis=0.7)
+
+
 def test_pcm16_returns_every_16_bit_value_and_linear_does_not():
     """LinearCodec has 65,536 codes on a grid from -1 to 1, so it maps PCM 0 and 1 to one code."""
     waveform = PCM / 32_768

@@ -12,12 +12,14 @@ from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import LinearCodec, MuLawCodec, Pcm16Codec
 from wavenet.generation.generate import generate
+from wavenet.generation.guard import GuardConfig
 from wavenet.generation.request import GenerationRequest
 from wavenet.generation.search import beam_search
-from wavenet.likelihood.score import score
+from wavenet.likelihood.score import score, score_blocks
 from wavenet.model.model_config import LogisticOutput
 from wavenet.sampling import SamplingConfig
 from wavenet.training.batches import collate
+from wavenet.training.dataset import cut_recording
 from wavenet.training.segmentation import TrainingClip
 from wavenet.training.task import bits_per_sample
 
@@ -95,6 +97,47 @@ def test_generation_and_scores_of_16_bits_use_the_codec(tmp_path, codec):
     other = LinearCodec() if codec.law == "pcm16" else Pcm16Codec()
     assert not torch.equal(other.decode(chunk.codes[0]), chunk.waveforms[0])
     assert not torch.equal(other.encode(tone), codec.encode(tone))
+
+
+def test_pre_emphasis_continues_from_window_to_window(tmp_path):
+    codec = MuLawCodec(pre_emphasis=0.9)
+    loaded = save_and_load(tmp_path / "tiny", codec, tiny_config(conditions="none"))
+    tone = sine(0.02)
+    codes = codec.encode(tone)
+    request = GenerationRequest(1000, prompt=tone, seed=3)
+    guard = GuardConfig(
+        window_seconds=0.02, noise_rms=0.05, saturated_rms=0.05, saturated_fraction=0
+    )
+    chunks = list(generate(loaded, [request], engine="cached", guard=guard, chunk_samples=100))
+    drawn = torch.cat([chunk.codes[0] for chunk in chunks])
+    waveform = torch.cat([chunk.waveforms[0] for chunk in chunks])
+    assert torch.equal(waveform, codec.decode(torch.cat([codes, drawn]))[codes.numel() :])
+    assert any(chunk.retries for chunk in chunks)  # windows were drawn again
+    restarted = codec.decode(drawn)  # negative control
+    assert not torch.equal(waveform, restarted)
+
+    found = beam_search(loaded, GenerationRequest(5, prompt=tone), 2)
+    whole = codec.decode(torch.cat([codes, found.codes]))
+    assert torch.equal(found.waveform, whole[codes.numel() :])
+
+    bits = score_whole(loaded, codes)
+    for parts in ([tone], tone.split(33)):
+        scored = torch.cat(list(score_blocks(loaded, parts, tone.numel(), window=50)))
+        torch.testing.assert_close(scored, bits, atol=1e-4, rtol=1e-4)
+
+
+def test_the_codes_of_a_segment_are_those_of_its_recording():
+    """With pre-emphasis, all but its first one, which is only read."""
+    codec = MuLawCodec(pre_emphasis=0.9)
+    config, tone = tiny_config(conditions="none"), sine(0.05)
+    clips = cut_recording(tone, {}, 100, config, "x", torch.zeros(0, 0))
+    assert len(clips) > 1
+    batch = collate(clips, codec, config, [1.0] * len(clips))
+    for row, clip in zip(batch.codes, clips, strict=True):
+        expected = codec.encode(tone)[clip.start :][: clip.samples]
+        first = min(1, clip.start)
+        assert torch.equal(row[first : clip.samples], expected[first:])
+        assert clip.context >= first
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

@@ -22,8 +22,10 @@ import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor
 
+from audio_utils.pre_emphasis import apply_pre_emphasis, remove_pre_emphasis
 from wavenet.config import StrictConfig, select_by
 
+MAX_PRE_EMPHASIS = 0.97
 MIN_MU_LAW_BITS = 4
 MAX_MU_LAW_BITS = 10
 PCM_SCALE = 1 << 15
@@ -45,23 +47,37 @@ class Codec(StrictConfig):
         rounding: how a value becomes a code; "down-256" also changes mu and the decoder.
         silence_code: the code of silence, and the code before the first sample of every clip. It is
             the code of x = 0, except with the rounding "down-256".
+        pre_emphasis: coefficient of the filter before quantisation; 0: no filter.
     """
 
     law: str
     bits: int
     rounding: Rounding
     silence_code: int
+    pre_emphasis: float
 
     @property
     def n_classes(self) -> int:
         """Number of codes."""
         return 1 << self.bits
 
-    def encode(self, waveform: Tensor) -> Tensor:
+    @property
+    def description(self) -> str:
+        """The law, the bits, the rounding, and the pre-emphasis if there is any."""
+        text = f"{self.law}, {self.bits} bits, rounded {self.rounding}"
+        return f"{text}, pre-emphasis {self.pre_emphasis:g}" if self.pre_emphasis else text
+
+    @property
+    def levels(self) -> Tensor:
+        """The quantised value of each code, (n_classes,) float32, without de-emphasis."""
+        return self._decode(torch.arange(self.n_classes))
+
+    def encode(self, waveform: Tensor, previous: Tensor | float = 0.0) -> Tensor:
         """Quantise a waveform to codes.
 
         Args:
             waveform: (..., T), in [-1, 1].
+            previous: (...), the sample before the first one; used only with pre-emphasis.
         Returns:
             (..., T) int64, 0 to n_classes - 1.
         Raises:
@@ -70,13 +86,16 @@ class Codec(StrictConfig):
         if waveform.numel() and not bool((waveform.abs() <= 1).all()):
             peak = waveform.abs().max().item()
             raise ValueError(f"a waveform must lie in [-1, 1], found {peak:g}; scale it first")
+        if self.pre_emphasis:
+            waveform = apply_pre_emphasis(waveform, self.pre_emphasis, previous)
         return self._encode(waveform)
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: Tensor, previous: Tensor | float = 0.0) -> Tensor:
         """Return the waveform values of codes.
 
         Args:
             codes: (..., T) integers, 0 to n_classes - 1.
+            previous: (...), the decoded sample before the first one; used only with pre-emphasis.
         Returns:
             (..., T) float32 in [-1, 1].
         Raises:
@@ -86,7 +105,10 @@ class Codec(StrictConfig):
         if codes.numel() and not bool(((codes >= 0) & (codes <= largest)).all()):
             found = f"{codes.min()} to {codes.max()}"
             raise ValueError(f"codes must lie in 0 to {largest}, found {found}")
-        return self._decode(codes)
+        values = self._decode(codes)
+        if self.pre_emphasis:
+            values = remove_pre_emphasis(values, self.pre_emphasis, previous)
+        return values
 
     @abstractmethod
     def _encode(self, waveform: Tensor) -> Tensor: ...
@@ -108,7 +130,12 @@ class MuLawCodec(Codec):
     decoded value may change its code. "down-256" is not invertible: encoding a decoded waveform
     yields codes one lower, and x = 0 has code 127, not the silence code.
 
-    Source: van den Oord et al. 2016, section 2.2; ITU-T G.711.
+    With `pre_emphasis` p > 0, the values x_t - p x_(t-1) are quantised, and the decoder inverts the
+    filter. Its noise then has the spectrum of the inverse filter, weak where speech is weak. At
+    16 kHz this is worth about one bit for speech.
+
+    Source: van den Oord et al. 2016, section 2.2; ITU-T G.711; for pre-emphasis Valin and Skoglund
+    2019, "LPCNet", section 3.4.
     """
 
     law: Literal["mu-law"] = "mu-law"
@@ -119,6 +146,7 @@ class MuLawCodec(Codec):
             given.get("bits", 8), given.get("rounding", "half-up")
         )
     )
+    pre_emphasis: float = Field(default=0.0, ge=0, le=MAX_PRE_EMPHASIS)
 
     @model_validator(mode="after")
     def _check_convention(self) -> Self:
@@ -159,6 +187,7 @@ class Pcm16Codec(Codec):
     bits: Literal[16] = 16
     rounding: Literal["half-up"] = "half-up"
     silence_code: Literal[32768] = 32768
+    pre_emphasis: Literal[0] = 0
 
     def _encode(self, waveform: Tensor) -> Tensor:
         # in float64: 0.5 added to a large float32 may round up
@@ -176,6 +205,7 @@ class LinearCodec(Codec):
     bits: Literal[16] = 16
     rounding: Literal["half-up"] = "half-up"
     silence_code: Literal[32768] = 32768
+    pre_emphasis: Literal[0] = 0
 
     def _encode(self, waveform: Tensor) -> Tensor:
         # in float64: in float32, some of the 65,536 classes collide

@@ -157,6 +157,18 @@ def test_pesq_of_one_pair_is_the_same_at_every_rate(make_speech):
         assert evaluate(metrics.pesq, *resampled, rate) == pytest.approx(expected, abs=0.05)
 
 
+def test_wide_band_pesq_depends_on_what_is_above_4_khz(make_speech):
+    pytest.importorskip("pesq", reason='pip install -e ".[eval]"')
+    words = make_speech(2 * RATE).numpy()
+    speech = torch.from_numpy(soxr.resample(words, RATE, 2 * RATE, quality="HQ"))
+    noise = torch.randn(len(speech), generator=torch.Generator().manual_seed(0)).numpy()
+    band = scipy.signal.butter(8, (5500, 7500), "bandpass", fs=2 * RATE, output="sos")
+    noisy = speech + 0.02 * torch.from_numpy(scipy.signal.sosfilt(band, noise).astype("f4"))
+    assert metrics.pesq(speech, speech, 2 * RATE, wide_band=True) == pytest.approx(4.644, abs=0.01)
+    assert metrics.pesq(speech, noisy, 2 * RATE, wide_band=True) < 3.5
+    assert metrics.pesq(speech, noisy, 2 * RATE) > 4.4  # negative control: the narrow band
+
+
 def test_pesq_rejects_a_clip_that_would_crash_the_process(make_speech):
     """pesq 0.0.4 writes beyond its 50 utterances: 24 s of this signal crash it."""
     for samples in (1999, 18 * RATE + 1):

@@ -50,7 +50,7 @@ def test_imported_frames_and_model_generate_audio(run_command, r9y9_arguments, t
     assert run_command(*arguments, "--no-guard")[0] == 0
     assert soundfile.info(made).frames == 299
     facts = json.loads(run_command("info", out, "--json")[1])
-    assert facts["codec"] == "linear, 16 bits, half-up"
+    assert facts["codec"] == "linear, 16 bits, rounded half-up"
 
 
 def test_an_existing_folder_is_not_overwritten(run_command, vh_arguments, tmp_path):

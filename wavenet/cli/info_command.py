@@ -59,7 +59,7 @@ def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     return {
         "name": config.name,
         "sample_rate_hz": config.audio.sample_rate,
-        "codec": f"{config.codec.law}, {config.codec.bits} bits, {config.codec.rounding}",
+        "codec": config.codec.description,
         **model.describe(),
         "conditions": describe_conditions(config.model),
         "position": any(c.kind == "position" for c in config.model.conditions),

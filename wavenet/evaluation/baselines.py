@@ -95,7 +95,7 @@ class LinearPrediction:
     """
 
     def __init__(self, recordings: Sequence[Codes], codec: Codec):
-        levels = codec.decode(torch.arange(codec.n_classes)).double()
+        levels = codec.levels.double()
         self.levels = levels.numpy()  # (n_classes,) amplitude of each code
         self.intervals = CodeIntervals(levels, "logistic")
         self.coefficients = _least_squares([self.levels[codes] for codes in recordings])

@@ -121,12 +121,14 @@ class Window:
     Attributes:
         first, last: generated samples first .. last - 1.
         codes, waveform: (last - first,).
+        previous: the sample of the waveform before the window; 0 at the beginning.
     """
 
     first: int
     last: int
     codes: Tensor
     waveform: Tensor
+    previous: float = 0.0
 
 
 class DegenerationDetector:

@@ -94,7 +94,8 @@ def prepare_clips(
             clip_rows = guided.select(range(n * rows, (n + 1) * rows))
         noise = partial(uniform_noise, request.seed, request.noise_stream)
         index = first_index + n
-        clips.append(ActiveClip(index, request.samples, noise, prompt, clip_rows, detector))
+        end = float(checkpoint.codec.decode(prompt)[-1]) if prompt.numel() else 0.0
+        clips.append(ActiveClip(index, request.samples, noise, prompt, clip_rows, detector, end))
     return clips
 
 

@@ -107,7 +107,7 @@ def beam_search(
         if should_stop():
             break
     best = _trace_back(parents[:made], codes[:made])
-    waveform = checkpoint.codec.decode(best)
+    waveform = checkpoint.codec.decode(torch.cat([prompt, best]))[prompt.numel() :]
     return GeneratedClip(0, best, waveform, log_prob=float(log_probs[0]))
 
 
@@ -144,7 +144,7 @@ def generate_with_candidates(
         [request.conditions] * candidates, [total] * candidates, [frames] * candidates
     )
     state = runner.start(conditioning)
-    kept = torch.zeros(0, dtype=torch.int64)
+    kept, waveform = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
     for last, span in _frame_spans(requested, total):
         begin = kept.numel()
         noise = [
@@ -160,16 +160,18 @@ def generate_with_candidates(
         drawn = runner.run(state, last - begin, sampling, device_noise).cpu()
         if not has_finite_predictions(runner, state, drawn):
             raise PredictionsNotFinite(checkpoint.config.name)
+        decoded = codec.decode(drawn, waveform[-1] if begin else 0.0)
         best = 0
         if candidates > 1:
             since = max(0, span.start - requested.margin)
-            past = kept[since * requested.hop_length :].expand(candidates, -1)
-            waveforms = codec.decode(torch.cat([past, drawn], 1))
+            past = waveform[since * requested.hop_length :].expand(candidates, -1)
+            waveforms = torch.cat([past, decoded], 1)
             best = int(requested.distances(waveforms, since, span.start, span.stop - 1).argmin())
             state = runner.select(state, [best] * candidates)
         kept = torch.cat([kept, drawn[best]])
+        waveform = torch.cat([waveform, decoded[best]])
         progress.advance(last - begin)
-    return GeneratedClip(0, kept, codec.decode(kept), precision=runner.precision)
+    return GeneratedClip(0, kept, waveform, precision=runner.precision)
 
 
 def _check_beams(checkpoint: Checkpoint, request: GenerationRequest, beams: int) -> None:

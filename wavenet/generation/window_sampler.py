@@ -38,6 +38,7 @@ class ActiveClip:
         samples: number of samples to draw.
         noise: (first, n) -> n uniforms, those of its samples first .. first + n - 1.
         prompt: (T,) int64 codes.
+        prompt_end: the last sample of the decoded prompt; 0 without a prompt.
         conditioning: one row; with guidance a second one without the droppable conditions.
         detector: None without a guard.
         drawn, committed: numbers of drawn and of final samples.
@@ -53,6 +54,7 @@ class ActiveClip:
     prompt: Tensor
     conditioning: Conditioning
     detector: DegenerationDetector | None = None
+    prompt_end: float = 0.0
     drawn: int = 0
     committed: int = 0
     attempts: int = 0
@@ -63,6 +65,11 @@ class ActiveClip:
     def __post_init__(self) -> None:
         length = 1 if self.detector is None else self.detector.history_windows
         self.history = deque(maxlen=length)
+
+    @property
+    def last_sample(self) -> float:
+        """The newest sample of the waveform."""
+        return float(self.history[-1].waveform[-1]) if self.history else self.prompt_end
 
     def commit(self) -> "list[CommittedWindow]":
         """Return the windows that became final: they will not be drawn again."""
@@ -89,6 +96,14 @@ class CommittedWindow(NamedTuple):
     retries: list[Retry]
 
 
+class _Start(NamedTuple):
+    """Where a window begins: its first sample, the number of the attempt, the sample before it."""
+
+    first: int
+    attempt: int
+    previous: float
+
+
 @dataclass
 class _BatchState:
     """A state and its clips; each clip has `rows_per_clip` rows."""
@@ -104,7 +119,7 @@ class WindowSampler:
         engine: of the model.
         sampling: how samples are drawn.
         window_samples: length of a window; the guard checks after each.
-        decode: codes -> waveform.
+        decode: (codes, the sample before them) -> waveform.
         name: of the checkpoint, for messages.
     """
 
@@ -113,7 +128,7 @@ class WindowSampler:
         engine: Engine[Any],
         sampling: SamplingConfig,
         window_samples: int,
-        decode: Callable[[Tensor], Tensor],
+        decode: Callable[[Tensor, float], Tensor],
         name: str,
     ):
         self._engine, self._sampling = engine, sampling
@@ -150,7 +165,8 @@ class WindowSampler:
         clips = self._current.clips
         if any(clip.detector for clip in clips):
             self._earlier.append(_BatchState(self._engine.clone(self._current.state), clips))
-        self._current, windows = self._draw(self._current, [(clip.drawn, 0) for clip in clips])
+        starts = [_Start(clip.drawn, 0, clip.last_sample) for clip in clips]
+        self._current, windows = self._draw(self._current, starts)
         for clip, window in zip(clips, windows, strict=True):
             clip.history.append(window)
             clip.drawn = window.last
@@ -190,10 +206,12 @@ class WindowSampler:
         for _ in range(0 if self._sampling.greedy else detector.config.attempts):
             clip.attempts += 1
             batch, solved = self._copy_one(earlier[0], clip), True
+            previous = clip.history[-count].previous
             for k, past in zip(range(-count, 0), earlier, strict=True):
                 self._replace(past, batch)
-                first = clip.history[k].first
-                batch, (clip.history[k],) = self._draw(batch, [(first, clip.attempts)])
+                start = _Start(clip.history[k].first, clip.attempts, previous)
+                batch, (window,) = self._draw(batch, [start])
+                clip.history[k], previous = window, float(window.waveform[-1])
                 # in this attempt, the earlier window may have degenerated as well
                 history = list(clip.history)
                 solved &= detector.check(history[: len(history) + k + 1]) is None
@@ -205,26 +223,26 @@ class WindowSampler:
         return Retry(clip.index, first, last, reason, clip.attempts - attempts_before, solved)
 
     def _draw(
-        self, batch: _BatchState, places: Sequence[tuple[int, int]]
+        self, batch: _BatchState, starts: Sequence[_Start]
     ) -> tuple[_BatchState, list[Window]]:
         """Draw one window per clip; shorter if the clip ends within it.
 
         Args:
             batch: the clips before the window; its state is changed.
-            places: per clip the first sample of the window, and the number of the attempt.
+            starts: of the window of each clip.
         Returns:
             the clips that continue, and the windows.
         """
         ends = [
-            min(self._window_samples, clip.samples - first)
-            for clip, (first, _) in zip(batch.clips, places, strict=True)
+            min(self._window_samples, clip.samples - start.first)
+            for clip, start in zip(batch.clips, starts, strict=True)
         ]
         parts: list[list[Tensor]] = [[] for _ in ends]
         running, made, current = list(range(len(ends))), 0, batch
         while running and made < self._window_samples:
             n = min(ends[k] for k in running) - made
             noise = torch.stack(
-                [self._noise(batch.clips[k], places[k], made, n) for k in running]
+                [self._noise(batch.clips[k], starts[k], made, n) for k in running]
             ).to(current.state.position.device)
             codes = self._engine.run(current.state, n, self._sampling, noise).cpu()
             if not has_finite_predictions(self._engine, current.state, codes):
@@ -232,18 +250,18 @@ class WindowSampler:
             for k, row in zip(running, codes, strict=True):
                 parts[k].append(row)
             made += n
-            running = [k for k in running if places[k][0] + made < batch.clips[k].samples]
+            running = [k for k in running if starts[k].first + made < batch.clips[k].samples]
             current = self._restrict(current, [batch.clips[k] for k in running])
         windows = []
-        for (first, _), part in zip(places, parts, strict=True):
+        for (first, _, previous), part in zip(starts, parts, strict=True):
             codes = torch.cat(part)
-            windows.append(Window(first, first + codes.numel(), codes, self._decode(codes)))
+            waveform = self._decode(codes, previous)
+            windows.append(Window(first, first + codes.numel(), codes, waveform, previous))
         return current, windows
 
     @staticmethod
-    def _noise(clip: ActiveClip, place: tuple[int, int], made: int, n: int) -> Tensor:
-        first, attempt = place
-        return clip.noise(first + made + attempt * ATTEMPT_NOISE_STRIDE, n)
+    def _noise(clip: ActiveClip, start: _Start, made: int, n: int) -> Tensor:
+        return clip.noise(start.first + made + start.attempt * ATTEMPT_NOISE_STRIDE, n)
 
     def _restrict(self, batch: _BatchState, clips: list[ActiveClip]) -> _BatchState:
         """Return the batch restricted to `clips`; the batch itself if these are all."""

@@ -41,7 +41,7 @@ Weights of another project, imported by `wavenet import {layout}`.
 | layout | {layout} |
 | licence | that of its authors; this program does not know it |
 | sample rate | {rate} Hz |
-| codec | {law}, {bits} bits, rounded {rounding}, silence code {silence} |
+| codec | {codec}, silence code {silence} |
 | receptive field | {receptive_field} samples |
 | parameters | {parameters:,} |
 
@@ -172,9 +172,7 @@ def render_card(imported: ImportedModel, original: Path) -> str:
         file="".join(c if c.isprintable() and c not in "`|" else "?" for c in original.name),
         digest=digest,
         rate=config.audio.sample_rate,
-        law=codec.law,
-        bits=codec.bits,
-        rounding=codec.rounding,
+        codec=codec.description,
         silence=codec.silence_code,
         receptive_field=imported.model.receptive_field,
         parameters=imported.model.parameter_count,

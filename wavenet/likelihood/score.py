@@ -150,8 +150,17 @@ def score_blocks(
         windows = _with_frames(checkpoint, parts, conditioning, reach)
     else:
         windows = ((part, conditioning) for part in parts)
-    encode = checkpoint.codec.encode
-    yield from _score_codes(checkpoint, ((encode(part), found) for part, found in windows))
+    yield from _score_codes(checkpoint, _encode_windows(checkpoint, windows))
+
+
+def _encode_windows(
+    checkpoint: Checkpoint, windows: Iterable[tuple[Tensor, Conditioning]]
+) -> Iterator[tuple[Tensor, Conditioning]]:
+    """Encode consecutive windows (n,) of a recording."""
+    previous: Tensor | float = 0.0
+    for waveform, conditioning in windows:
+        yield checkpoint.codec.encode(waveform, previous), conditioning
+        previous = waveform[-1]
 
 
 def _with_frames(

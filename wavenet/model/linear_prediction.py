@@ -134,7 +134,7 @@ class LinearPredictor(StatisticsModel[LinearPredictionConfig]):
         self.coefficients = nn.Parameter(torch.zeros(config.order))
         self.log_scale = nn.Parameter(torch.tensor([INITIAL_FLOOR, INITIAL_GAIN]).log())
         with torch.device("cpu"):  # also for a model without data, on the device "meta"
-            levels = MuLawCodec(bits=bits).decode(torch.arange(self.n_classes))
+            levels = MuLawCodec(bits=bits).levels
             self.intervals = CodeIntervals(levels, config.residual)
             grid = make_grid(config)
         self.register_buffer("levels", levels, persistent=False)

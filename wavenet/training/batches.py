@@ -252,11 +252,14 @@ def collate(
         waveform[row, : clip.samples] = clip.waveform * gain
         frame_features.append(apply_gain_db(model, clip.frame_features, 20 * math.log10(gain)))
         mask[row, clip.context : clip.samples] = True
-    codes = codec.encode(waveform.clamp(-1, 1))
+    waveform = waveform.clamp(-1, 1)
+    starts = torch.tensor([clip.start for clip in clips])
+    # The sample before a segment is not read. Pre-emphasis takes the first one in its place.
+    codes = codec.encode(waveform, torch.where(starts > 0, waveform[:, 0], 0))
     return Batch(
         codes,
         mask,
-        torch.tensor([clip.start for clip in clips]),
+        starts,
         conditions,
         [clip.total_samples for clip in clips],
         frame_features,

@@ -34,7 +34,7 @@ data requires, the names of the speakers, and a statement that they agreed.
 |---|---|
 | architecture | {architecture} |
 | sample rate | {rate} Hz |
-| codec | {law}, {bits} bits, rounded {rounding} |
+| codec | {codec} |
 | conditions | {conditions} |
 | receptive field | {field} |
 | parameters | {parameters:,} ({megabytes:.1f} MB) |
@@ -82,9 +82,7 @@ def write_card(
         name=config.name,
         architecture=config.model.architecture,
         rate=rate,
-        law=config.codec.law,
-        bits=config.codec.bits,
-        rounding=config.codec.rounding,
+        codec=config.codec.description,
         conditions="; ".join(conditions) or "none",
         field=_describe_receptive_field(model),
         parameters=model.parameter_count,

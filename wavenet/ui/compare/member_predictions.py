@@ -212,7 +212,7 @@ def predictions_message(
         "count": levels.shape[1],
         "codes": pack(clip.codes[clip.first :], "u1"),
         "waveform": pack(clip.waveform[clip.first :][: levels.shape[1]], "<f4"),
-        "amplitudes": pack(codec.decode(torch.arange(codec.n_classes)), "<f4"),
+        "amplitudes": pack(codec.levels, "<f4"),
         "levels": base64.b64encode(zlib.compress(levels.numpy().tobytes(), 1)).decode("ascii"),
         "members": [
             {

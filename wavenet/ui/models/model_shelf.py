@@ -117,7 +117,7 @@ def model_facts(config: CheckpointConfig) -> dict[str, str]:
         model = build_model(network, codec, rate)
     return {
         "Sample rate": f"{rate:,} Hz",
-        "Codec": f"{codec.law}, {codec.bits} bits",
+        "Codec": codec.description,
         "Output distribution": network.output.kind.replace("-", " "),
         **format_facts(model.describe()),
         **{

@@ -76,7 +76,6 @@ def steps_message(
     kind = config.model.output.kind
     is_mixture = kind != "categorical"
     shown_codec = SHOWN_CODEC if is_mixture else codec
-    amplitudes = shown_codec.decode(torch.arange(shown_codec.n_classes))
     return {
         "title": title,
         "kind": kind,
@@ -87,8 +86,8 @@ def steps_message(
         "receptiveField": receptive_field,
         "codes": pack(steps.codes, "<u2"),
         "noise": None if noise is None else pack(noise, "<f4"),
-        "waveform": pack(codec.decode(codes[steps.first - context :]), "<f4"),
-        "amplitudes": pack(amplitudes, "<f4"),
+        "waveform": pack(codec.decode(codes)[steps.first - context :], "<f4"),
+        "amplitudes": pack(shown_codec.levels, "<f4"),
         **(_pack_mixture(steps.params, codec) if is_mixture else _pack_logits(steps.params)),
         "layers": _pack_layers(model.config.dilations, steps.activations)
         if isinstance(model, WaveNet) and steps.activations is not None
@@ -136,7 +135,7 @@ def _pack_logits(params: Tensor) -> dict[str, Any]:
 def _pack_mixture(params: Tensor, codec: Codec) -> dict[str, Any]:
     """Pack the params unquantised, and the upper edge of each mu-law bin."""
     size = codec.n_classes
-    bins = SHOWN_CODEC.encode(codec.decode(torch.arange(size)))
+    bins = SHOWN_CODEC.encode(codec.levels)
     counts = torch.bincount(bins, minlength=SHOWN_CODEC.n_classes)
     ends = counts.cumsum(0) - 1  # last code of each bin
     edges = (2 * ends.double() + 1) / (size - 1) - 1
