@@ -3,11 +3,13 @@
 // are part of the same script. The server receives each selection, and shows the clip of the member.
 const POINTER_PX = 28; // a mark is pointed at up to this distance
 const FIRST_MEMBER = 'wavenet';
+const SHOW_PAUSE_MS = 200;
 
 let data = null; // the message, with the names of its members
 let selected = null; // a row
 let speedKind = 'fastest';
 let marks = [];
+let showTimer;
 
 const find = (selector) => element.querySelector(selector);
 
@@ -100,7 +102,10 @@ function select(member, budget = selected?.budget) {
   selected = row;
   showSelected();
   find('.announcement').textContent = `${describeRow(row)} selected.`;
-  send('show');
+  // Of members selected quickly one after the other, only the last is requested: answers of the server
+  // may arrive in another order.
+  clearTimeout(showTimer);
+  showTimer = setTimeout(() => send('show'), SHOW_PAUSE_MS);
 }
 
 // The page passes only a value that has changed, so opening the tab again keeps the selection.
