@@ -271,7 +271,7 @@ def test_forward_is_the_parallel_pass_over_shifted_codes(case):
 
 
 @every_case
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.lists(st.integers(1, 25), min_size=1, max_size=8), st.integers(0, 3))
 def test_chunks_with_carried_memory_equal_the_whole(case, sizes, seed):
     model, samples = build(case), sum(sizes)
@@ -314,7 +314,7 @@ def test_steps_equal_the_parallel_pass_sample_by_sample(case):
 
 
 @every_case
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.integers(1, SAMPLES - 1), st.booleans())
 def test_chunks_and_steps_can_follow_each_other(case, split, steps_first):
     model = build(case)
