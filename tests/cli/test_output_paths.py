@@ -334,7 +334,7 @@ def test_two_processes_with_the_same_output_lose_no_clip(
         out.mkdir()
     # without the guard, which draws most of a clip of random weights several times
     command = ["generate", "--checkpoint", tiny, "--set", "digit=a", "--engine", "cached"]
-    command += ["--no-guard", "--seconds", "0.3"]
+    command += ["--no-guard", "--seconds", "0.1"]
     slow = [*command, "--temperature", "1.1"]  # the name depends on the seed only
     process = subprocess.Popen(
         [sys.executable, "-m", "wavenet", *map(str, slow), "--out", out],
