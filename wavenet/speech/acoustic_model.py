@@ -4,8 +4,8 @@
     hidden + F0 + loudness -> repeated for the frames of each token -> decoder -> frames (T, bands)
 
 The encoder has convolutions over neighbouring tokens and attention over the whole sentence. In
-training, durations, F0 and loudness are those of the recording; in synthesis they are predicted, and
-a user may change them before the decoder reads them. Every value is a regression, so the model
+training, durations, F0 and loudness are those of the recording; in synthesis they are predicted,
+and a user may change them before the decoder reads them. Every value is a regression, so the model
 draws no samples: all variety comes from the WaveNet that makes sound of the frames.
 
 A regression predicts a mean, so its frames are smoother than those of recordings. The WaveNet is

@@ -1,11 +1,11 @@
 """Tokens: what the acoustic model reads of a sentence, one token per phone and per pause.
 
-    Pause START, phones of the first word, a pause or nothing, phones of the next word, ..., the end
+    the start, phones of the first word, a pause or nothing, phones of the next word, ..., the end
 
-A token has a symbol (a phone without stress, or a kind of pause), a stress, and two flags: it begins
-a word, it ends a word. The last token is a pause whose kind is the mark at the end of the sentence,
-so the melody of a question can differ. Input: a sentence of `text_to_phones`. Output: tokens and the
-word of each. Called by the training and by `voice`.
+A token has a symbol (a phone without stress, or a kind of pause), a stress, and two flags: it
+begins a word, it ends a word. The last token is a pause whose kind is the mark at the end of the
+sentence, so the melody of a question can differ. Input: a sentence of `text_to_phones`. Output:
+tokens and the word of each. Called by the training and by `voice`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,0 +1,164 @@
+"""Steps of AdamW for a small network, with a state that an interrupted training continues from.
+
+The learning rate rises linearly and falls as half a cosine. The state has the weights, the moments
+of the optimizer and the step; with it are saved the config of the network and the settings of the
+training, and a training with others is refused. Called by the trainings of autoencoders and of
+acoustic models; models of samples have the richer `training` package.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from audio_utils.atomic_files import atomic_file
+from wavenet.config import StrictConfig
+from wavenet.errors import TrainingError
+
+STATE = "training.safetensors"
+WARMUP_STEPS = 100
+FINAL_SHARE = 0.01  # of the learning rate, at the last step
+GRADIENT_CLIP = 1.0
+BETAS = (0.9, 0.99)
+WEIGHT_DECAY = 0.01
+
+
+class StepSettings(StrictConfig):
+    """The settings of the steps and of the optimizer.
+
+    Attributes:
+        steps: number of updates of the weights.
+        learning_rate: the highest, after the warm-up.
+        seed: of the first weights and of the batches.
+    """
+
+    steps: int = Field(default=3000, ge=1, le=10_000_000)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, le=(1 << 31) - 1)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass
+class NetworkState(Generic[Network]):
+    """All values that change during training."""
+
+    model: Network
+    optimizer: AdamW
+    step: int = 0
+
+
+def make_state(model: Network) -> NetworkState[Network]:
+    """Return the state of a network before the first step."""
+    optimizer = AdamW(model.parameters(), betas=BETAS, weight_decay=WEIGHT_DECAY)
+    return NetworkState(model, optimizer)
+
+
+def step_generator(settings: StepSettings, step: int) -> torch.Generator:
+    """Return the generator of a step; it depends on the seed and the step only."""
+    return torch.Generator().manual_seed((settings.seed << 24) + step)
+
+
+def learning_rate(settings: StepSettings, step: int) -> float:
+    """Return the rate of a step: it rises linearly, then falls as half a cosine."""
+    warm_up = min(1.0, (step + 1) / min(WARMUP_STEPS, settings.steps))
+    fall = (1 + math.cos(math.pi * step / settings.steps)) / 2
+    return settings.learning_rate * warm_up * (FINAL_SHARE + (1 - FINAL_SHARE) * fall)
+
+
+def apply_step(state: NetworkState[Network], settings: StepSettings, loss: Tensor) -> None:
+    """Change the weights by the gradient of a loss.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    if not math.isfinite(loss.item()):
+        raise TrainingError(
+            f"the loss of step {state.step + 1} is {loss.item()}; use a lower learning rate"
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(settings, state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_CLIP)
+    state.optimizer.step()
+    state.step += 1
+
+
+def save_state(
+    path: Path, state: NetworkState[Network], config: StrictConfig, settings: StrictConfig
+) -> None:
+    """Write weights, moments of the optimizer and step, completely or not at all.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    description = {
+        "step": str(state.step),
+        "config": config.model_dump_json(),
+        "settings": settings.model_dump_json(),
+    }
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(save_tensors(dict(_state_tensors(state)), description))
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written: {error}") from None
+
+
+def load_state(
+    path: Path, state: NetworkState[Network], config: StrictConfig, settings: StrictConfig
+) -> None:
+    """Continue from a saved state.
+
+    Raises:
+        TrainingError: it is damaged, or of another network or other settings.
+    """
+    wanted = {"config": config, "settings": settings}
+    for parameter in state.model.parameters():  # which the first step creates otherwise
+        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        state.optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
+    tensors = _state_tensors(state)
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = file.metadata() or {}
+            for name, expected in wanted.items():
+                _check_equal(path.parent, json.loads(found[name]), expected)
+            saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor.copy_(saved[name])
+        state.step = int(found["step"])
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise TrainingError(
+            f"{path} is damaged: {error}; delete it to train from the beginning"
+        ) from None
+
+
+def _check_equal(folder: Path, saved: dict[str, object], config: StrictConfig) -> None:
+    """Raise TrainingError if a setting differs from that of the saved training."""
+    now = json.loads(config.model_dump_json())
+    for name, value in now.items():
+        if saved.get(name) != value:
+            raise TrainingError(
+                f"{folder} has a training with {name} {saved.get(name)}, found {value}; use the "
+                "same options to continue it, or choose another folder"
+            )
+
+
+def _state_tensors(state: NetworkState[Network]) -> Mapping[str, Tensor]:
+    """Return all tensors by their names in the file, not copied."""
+    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    for name, parameter in state.model.named_parameters():
+        for key, value in state.optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{key}"] = value
+    return tensors

@@ -1,0 +1,251 @@
+"""Train the acoustic model of a voice on aligned recordings.
+
+Input: examples, a config and settings. Output: the model, and after every validation its errors.
+Every batch depends on the seed and the step only, so an interrupted training continues as if it had
+not been interrupted. Called by the training of voices.
+
+The loss is the mean absolute error of the frames, plus the squared errors of log duration, F0 (of
+voiced tokens) and loudness.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from wavenet.errors import DataError
+from wavenet.folder_lock import lock_folder
+from wavenet.model.frame_scales import MEL_SPAN
+from wavenet.network_training import (
+    STATE,
+    NetworkState,
+    StepSettings,
+    apply_step,
+    load_state,
+    make_state,
+    save_state,
+    step_generator,
+)
+from wavenet.speech.acoustic_model import AcousticConfig, AcousticModel, Prosody, length_mask
+from wavenet.speech.spoken_examples import SpokenExample
+
+VALIDATE_EVERY = 500  # steps
+PROSODY_WEIGHT = 0.1  # of the loss of the prosody, relative to that of the frames
+SIMILAR_LENGTHS = 8  # batches are formed from this many times as many recordings
+
+
+class AcousticSettings(StepSettings):
+    """The settings of the training of an acoustic model.
+
+    Attributes:
+        clips_per_step: recordings in a batch.
+    """
+
+    steps: int = Field(default=6000, ge=1, le=10_000_000)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    clips_per_step: int = Field(default=16, ge=1, le=4096)
+
+
+class AcousticBatch(NamedTuple):
+    """Padded examples.
+
+    Attributes:
+        tokens: (B, N, 4) int64; counts: (B,) tokens of each row.
+        speakers: (B,) int64.
+        durations: (B, N) int64.
+        prosody: the targets, F0 in standard deviations.
+        is_voiced: (B, N) bool, whether F0 was measured.
+        frames: (B, T, bands).
+    """
+
+    tokens: Tensor
+    counts: Tensor
+    speakers: Tensor
+    durations: Tensor
+    prosody: Prosody
+    is_voiced: Tensor
+    frames: Tensor
+
+
+@dataclass(frozen=True)
+class AcousticErrors:
+    """The errors on recordings, with the durations, F0 and loudness of the recordings for the frames.
+
+    Attributes:
+        frames_db: mean absolute error of the mel frames, dB.
+        duration_ms: mean absolute error of the duration of a token.
+        f0_semitones: root of the mean squared error of the F0 of a voiced token.
+        loudness_db: root of the mean squared error of the loudness of a token.
+    """
+
+    frames_db: float
+    duration_ms: float
+    f0_semitones: float
+    loudness_db: float
+
+
+def measure_f0(examples: Sequence[SpokenExample], speakers: int) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of log F0 of each speaker."""
+    means, deviations = [], []
+    for speaker in range(speakers):
+        values = [e.f0[e.is_voiced] for e in examples if e.speaker == speaker]
+        joined = torch.cat(values) if values else torch.zeros(0)
+        if joined.numel() < 2:
+            raise DataError(f"speaker {speaker} has no voiced recordings; F0 cannot be measured")
+        means.append(joined.mean().item())
+        deviations.append(max(joined.std().item(), 1e-3))
+    return means, deviations
+
+
+def collate_examples(config: AcousticConfig, examples: Sequence[SpokenExample]) -> AcousticBatch:
+    """Pad examples to one length."""
+    speakers = torch.tensor([e.speaker for e in examples])
+    mean, deviation = (
+        torch.tensor(values)[speakers, None] for values in (config.f0_mean, config.f0_deviation)
+    )
+    durations = pad_sequence([e.durations for e in examples], batch_first=True)
+    f0 = pad_sequence([e.f0 for e in examples], batch_first=True)
+    counts = torch.tensor([len(e.durations) for e in examples])
+    mask = length_mask(counts, durations.shape[1])[..., 0]
+    prosody = Prosody(
+        (durations + 1.0).log(),
+        (f0 - mean) / deviation * mask,
+        pad_sequence([e.loudness for e in examples], batch_first=True),
+    )
+    return AcousticBatch(
+        pad_sequence([e.tokens for e in examples], batch_first=True),
+        counts,
+        speakers,
+        durations,
+        prosody,
+        pad_sequence([e.is_voiced for e in examples], batch_first=True),
+        pad_sequence([e.frames for e in examples], batch_first=True),
+    )
+
+
+def train_acoustic_model(
+    config: AcousticConfig,
+    settings: AcousticSettings,
+    training: Sequence[SpokenExample],
+    validation: Sequence[SpokenExample],
+    folder: Path,
+    save: Callable[[AcousticModel], None],
+    report: Callable[[int, AcousticErrors | None], None] = lambda step, errors: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> AcousticModel:
+    """Train to the last step, or until `should_stop` returns true; continue a training in `folder`.
+
+    Args:
+        config: of the model.
+        settings: of the training.
+        training, validation: examples.
+        folder: of the state of the training.
+        save: called after every validation.
+        report: called after every step with its number and, after a validation, the errors.
+        should_stop: called after every step.
+    Raises:
+        DataError: there are no recordings to train on.
+        TrainingError: a loss that is not finite, or the folder has another training.
+        FolderInUse: another process trains into the folder.
+    """
+    if not training:
+        raise DataError("there are no recordings to train the acoustic model on")
+    with lock_folder(folder):
+        torch.manual_seed(settings.seed)
+        state = make_state(AcousticModel(config))
+        if (folder / STATE).exists():
+            load_state(folder / STATE, state, config, settings)
+        is_last = state.step >= settings.steps
+        while not is_last:
+            train_step(state, settings, training)
+            is_last = state.step == settings.steps or should_stop()
+            errors = None
+            if is_last or state.step % VALIDATE_EVERY == 0:
+                errors = measure_errors(state.model, validation or training)
+                save(state.model)
+                save_state(folder / STATE, state, config, settings)
+            report(state.step, errors)
+    return state.model.eval()
+
+
+def train_step(
+    state: NetworkState[AcousticModel],
+    settings: AcousticSettings,
+    training: Sequence[SpokenExample],
+) -> float:
+    """Do one step; return the loss.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    generator = step_generator(settings, state.step)
+    chosen = draw_similar(training, settings.clips_per_step, generator)
+    batch = collate_examples(state.model.config, chosen)
+    torch.manual_seed(int(torch.randint(1 << 31, (), generator=generator)))  # of the dropout
+    state.model.train()
+    loss = acoustic_loss(state.model, batch)
+    apply_step(state, settings, loss)
+    return loss.item()
+
+
+def draw_similar(
+    examples: Sequence[SpokenExample], count: int, generator: torch.Generator
+) -> list[SpokenExample]:
+    """Draw examples of similar length: neighbours, by length, among random ones."""
+    drawn = torch.randint(len(examples), (SIMILAR_LENGTHS * count,), generator=generator)
+    ordered = sorted((examples[n] for n in drawn.tolist()), key=lambda e: len(e.frames))
+    first = count * int(torch.randint(SIMILAR_LENGTHS, (), generator=generator))
+    return ordered[first : first + count]
+
+
+def acoustic_loss(model: AcousticModel, batch: AcousticBatch) -> Tensor:
+    """Return the loss of a batch, a scalar."""
+    hidden = model.encode(batch.tokens, batch.speakers, batch.counts)
+    frames = model.decode(hidden, batch.prosody.f0, batch.prosody.loudness, batch.durations)
+    present = batch.durations.sum() * batch.frames.shape[2]
+    loss = (frames - batch.frames).abs().sum() / present
+    found = model.predict_prosody(hidden, batch.counts)
+    mask = length_mask(batch.counts, batch.tokens.shape[1])[..., 0]
+    for guess, target, where in zip(
+        found, batch.prosody, (mask, mask & batch.is_voiced, mask), strict=True
+    ):
+        squares = (guess - target).square() * where
+        loss = loss + PROSODY_WEIGHT * squares.sum() / where.sum().clamp(min=1)
+    return loss
+
+
+@torch.no_grad()
+def measure_errors(model: AcousticModel, examples: Sequence[SpokenExample]) -> AcousticErrors:
+    """Compare the predictions with recordings."""
+    was_training = model.training
+    model.eval()
+    config = model.config
+    absolute = milliseconds = f0 = loudness = 0.0
+    numbers = tokens = voiced = 0
+    for example in examples:
+        batch = collate_examples(config, [example])
+        hidden = model.encode(batch.tokens, batch.speakers, batch.counts)
+        frames = model.decode(hidden, batch.prosody.f0, batch.prosody.loudness, batch.durations)
+        found = model.predict_prosody(hidden, batch.counts)
+        absolute += (frames - batch.frames).abs().sum().item()
+        numbers += frames.numel()
+        guessed = found.log_duration.exp() - 1
+        milliseconds += (guessed - batch.durations).abs().sum().item()
+        difference = (found.f0 - batch.prosody.f0)[batch.is_voiced]
+        f0 += (difference * config.f0_deviation[example.speaker]).square().sum().item()
+        loudness += (found.loudness - batch.prosody.loudness).square().sum().item()
+        tokens += len(example.durations)
+        voiced += int(example.is_voiced.sum())
+    model.train(was_training)
+    return AcousticErrors(
+        frames_db=absolute / numbers * MEL_SPAN,
+        duration_ms=milliseconds / tokens / config.frames_per_second * 1000,
+        f0_semitones=math.sqrt(f0 / max(1, voiced)) * 12 / math.log(2),
+        loudness_db=math.sqrt(loudness / tokens) * MEL_SPAN,
+    )
