@@ -75,7 +75,7 @@ class AcousticBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class AcousticErrors:
-    """The errors on recordings, with the durations, F0 and loudness of the recordings for the frames.
+    """The errors on recordings; the frames are decoded with the prosody of the recordings.
 
     Attributes:
         frames_db: mean absolute error of the mel frames, dB.

@@ -1,0 +1,200 @@
+"""A voice: text to sound, by an acoustic model and a WaveNet as vocoder.
+
+    text -> sentences of phones -> tokens -> prosody -> mel frames -> WaveNet -> samples
+            (text_to_phones)      (tokens) (acoustic_model)         (generation)
+
+Input: a text of any length. Output: the sentences one by one, each with its sound in chunks and the
+times of its words and phones. A sentence is generated as soon as it has been read, so a long text
+needs little memory. Called by `wavenet speak`, batches and the studio.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.errors import ConditionError
+from wavenet.generation.generate import generate
+from wavenet.generation.request import GenerationRequest
+from wavenet.sampling import SamplingConfig
+from wavenet.speech.acoustic_model import AcousticModel, Prosody
+from wavenet.speech.text_to_phones import SpokenSentence, text_to_phones
+from wavenet.speech.tokens import NO_WORD, Token, encode_tokens, sentence_tokens
+
+MIN_SPEED, MAX_SPEED = 0.25, 4.0
+MAX_PITCH = 12.0  # semitones, up or down
+MAX_LOUDNESS = 12.0  # dB, up or down
+SHORTEST_PHONE = 1  # frames
+LONGEST_PHONE = 1.0  # s; a longer prediction is an error of the model
+PAUSE_SECONDS = {",": 0.0, ";": 0.05, ".": 0.15, "?": 0.15, "!": 0.15}  # added after a sentence
+
+
+@dataclass(frozen=True)
+class SpeakingStyle:
+    """How a text is spoken.
+
+    Attributes:
+        speed: factor, 2 is twice as fast.
+        pitch: semitones added to F0.
+        loudness: dB added to the frames.
+        melody: factor of the deviation of F0 from the mean of the speaker; 0 is monotonous.
+    Raises:
+        ConditionError: a value is out of range.
+    """
+
+    speed: float = 1.0
+    pitch: float = 0.0
+    loudness: float = 0.0
+    melody: float = 1.0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "speed": (MIN_SPEED, MAX_SPEED),
+            "pitch": (-MAX_PITCH, MAX_PITCH),
+            "loudness": (-MAX_LOUDNESS, MAX_LOUDNESS),
+            "melody": (0.0, 3.0),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConditionError(f"{name} must be {low:g} to {high:g}, found {value:g}")
+
+
+@dataclass(frozen=True)
+class SpokenToken:
+    """A phone or a pause of a spoken sentence.
+
+    Attributes:
+        token: what is spoken.
+        start, end: seconds from the beginning of the sentence.
+        f0: Hz.
+    """
+
+    token: Token
+    start: float
+    end: float
+    f0: float
+
+
+@dataclass(frozen=True)
+class SentencePlan:
+    """How a sentence is spoken: everything but the samples.
+
+    Attributes:
+        sentence: the text and its phones.
+        tokens: with their times.
+        frames: (F, bands) mel frames.
+    """
+
+    sentence: SpokenSentence
+    tokens: tuple[SpokenToken, ...]
+    frames: Tensor
+
+    def word_times(self) -> list[tuple[float, float]]:
+        """Return start and end of each word as read, s."""
+        times: dict[int, tuple[float, float]] = {}
+        for spoken in self.tokens:
+            word = spoken.token.word
+            if word != NO_WORD:
+                start = times[word][0] if word in times else spoken.start
+                times[word] = (start, spoken.end)
+        return [times[n] for n in range(len(times))]
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An acoustic model and the vocoder that reads its frames."""
+
+    name: str
+    acoustic: AcousticModel
+    vocoder: Checkpoint
+    pronunciations: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the sound, Hz."""
+        return self.vocoder.sample_rate
+
+    def plan(
+        self,
+        text: str | Iterable[str],
+        style: SpeakingStyle | None = None,
+        speaker: str | None = None,
+    ) -> Iterator[SentencePlan]:
+        """Plan the sentences of a text one by one.
+
+        Args:
+            text: of any length, or its parts in order.
+            style: how it is spoken.
+            speaker: one of the config; None: the first.
+        Raises:
+            ConditionError: the speaker is unknown, or a pronunciation.
+        """
+        index = self._speaker_index(speaker)
+        sentences = text_to_phones(text, self.pronunciations)
+        style = style or SpeakingStyle()
+        return (
+            self._plan_sentence(sentence, style, index) for sentence in sentences if sentence.phones
+        )
+
+    def _speaker_index(self, speaker: str | None) -> int:
+        known = self.acoustic.config.speakers
+        if speaker is None:
+            return 0
+        if speaker not in known:
+            raise ConditionError(
+                f"the voice {self.name} has no speaker {speaker!r}; expected one of "
+                f"{', '.join(known)}"
+            )
+        return known.index(speaker)
+
+    @torch.no_grad()
+    def _plan_sentence(
+        self, sentence: SpokenSentence, style: SpeakingStyle, speaker: int
+    ) -> SentencePlan:
+        model, config = self.acoustic, self.acoustic.config
+        tokens = sentence_tokens(sentence)
+        counts = torch.tensor([len(tokens)])
+        hidden = model.encode(encode_tokens(tokens)[None], torch.tensor([speaker]), counts)
+        prosody = model.predict_prosody(hidden, counts)
+        durations = self._choose_durations(tokens, prosody, style)
+        mean, deviation = config.f0_mean[speaker], config.f0_deviation[speaker]
+        f0 = style.melody * prosody.f0 + style.pitch * (torch.tensor(2.0).log() / 12) / deviation
+        frames = model.decode(hidden, f0, prosody.loudness, durations)[0]
+        hertz = (mean + deviation * f0[0]).exp().tolist()
+        ends = (durations[0].cumsum(0) / config.frames_per_second).tolist()
+        starts = [0.0, *ends[:-1]]
+        spoken = tuple(map(SpokenToken, tokens, starts, ends, hertz))
+        return SentencePlan(sentence, spoken, frames)
+
+    def _choose_durations(
+        self, tokens: Sequence[Token], prosody: Prosody, style: SpeakingStyle
+    ) -> Tensor:
+        """Return the frames of each token (1, N) int64."""
+        fps = self.acoustic.config.frames_per_second
+        frames = (prosody.log_duration.exp() - 1) / style.speed
+        shortest = torch.tensor([0.0 if t.is_pause else float(SHORTEST_PHONE) for t in tokens])
+        chosen = frames.round().clamp(max=LONGEST_PHONE * fps)
+        return torch.maximum(chosen, shortest).to(torch.int64)
+
+    def speak_sentence(
+        self,
+        plan: SentencePlan,
+        seed: int = 0,
+        sampling: SamplingConfig | None = None,
+        engine: str = "auto",
+    ) -> Iterator[Tensor]:
+        """Generate the sound of a planned sentence chunk by chunk, (n,) float32 each.
+
+        Args:
+            plan: of `plan`.
+            seed: of the noise of the WaveNet.
+            sampling: of the WaveNet; by default that of its checkpoint.
+            engine: as in `generate`.
+        """
+        samples = (len(plan.frames) - 1) * self.acoustic.config.hop
+        request = GenerationRequest(samples, seed=seed, frame_features=plan.frames)
+        for chunk in generate(self.vocoder, [request], sampling, engine):
+            yield chunk.waveforms[0]
