@@ -123,10 +123,10 @@ class ProsodyPredictor(nn.Module):
         self.output = nn.Linear(config.channels, N_PROSODY)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Prosody:
-        """Return the prosody of each token."""
+        """Return the prosody of each token; zeros outside `mask` (B, N, 1)."""
         for block in self.blocks:
             hidden = block(hidden, mask)
-        return Prosody(*self.output(self.norm(hidden)).unbind(-1))
+        return Prosody(*(self.output(self.norm(hidden)) * mask).unbind(-1))
 
 
 class AcousticModel(nn.Module):
@@ -178,7 +178,7 @@ class AcousticModel(nn.Module):
         return x * mask
 
     def predict_prosody(self, hidden: Tensor, counts: Tensor) -> Prosody:
-        """Return the predicted prosody; no gradient flows from it to the encoder's input.
+        """Return the predicted prosody; zeros outside the sentences.
 
         Args:
             hidden: (B, N, C) of `encode`; counts: (B,).
@@ -191,7 +191,7 @@ class AcousticModel(nn.Module):
 
         Args:
             hidden: (B, N, C) of `encode`.
-            f0, loudness: (B, N), as in `Prosody`.
+            f0, loudness: (B, N), as in `Prosody`; zeros outside the sentence.
             durations: (B, N) int64 frames of each token, 0 outside the sentence.
         """
         x = hidden + self.prosody(torch.stack([f0, loudness], 1)).transpose(1, 2)
