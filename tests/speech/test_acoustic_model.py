@@ -51,7 +51,7 @@ def speak(
     hidden = model.encode(padded, torch.tensor([0]), counts)
     prosody = model.predict_prosody(hidden, counts)
     durations = 3 * length_mask(counts, padded.shape[1])[..., 0].long()
-    frames = model.decode(hidden, prosody.f0, prosody.loudness, durations)
+    frames = model.decode(hidden, prosody.f0, prosody.energy, durations)
     return prosody.log_duration[0, :count], frames[0]
 
 

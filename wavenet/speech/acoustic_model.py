@@ -1,10 +1,10 @@
 """The acoustic model: tokens of a sentence to the log-mel frames of its sound, all in parallel.
 
-    tokens (N) -> encoder -> hidden (N, C) -> duration, F0 and loudness of each token
-    hidden + F0 + loudness -> repeated for the frames of each token -> decoder -> frames (T, bands)
+    tokens (N) -> encoder -> hidden (N, C) -> duration, F0 and energy of each token
+    hidden + F0 + energy -> repeated for the frames of each token -> decoder -> frames (T, bands)
 
 The encoder has convolutions over neighbouring tokens and attention over the whole sentence. In
-training, durations, F0 and loudness are those of the recording; in synthesis they are predicted,
+training, durations, F0 and energy are those of the recording; in synthesis they are predicted,
 and a user may change them before the decoder reads them. Every value is a regression, so the model
 draws no samples: all variety comes from the WaveNet that makes sound of the frames.
 
@@ -27,7 +27,7 @@ from wavenet.config import Name, StrictConfig, Width
 from wavenet.model.conditions import MelCondition
 from wavenet.speech.tokens import N_FLAGS, N_STRESSES, SYMBOLS
 
-N_PROSODY = 3  # log duration, F0, loudness
+N_PROSODY = 3  # log duration, F0, energy
 
 
 class AcousticConfig(StrictConfig):
@@ -81,12 +81,12 @@ class Prosody(NamedTuple):
     Attributes:
         log_duration: (B, N) natural logarithm of the number of frames + 1.
         f0: (B, N) log F0, in standard deviations of the speaker above the mean.
-        loudness: (B, N) mean of the scaled mel frames.
+        energy: (B, N) mean of the scaled mel frames.
     """
 
     log_duration: Tensor
     f0: Tensor
-    loudness: Tensor
+    energy: Tensor
 
 
 class ConvolutionBlock(nn.Module):
@@ -111,7 +111,7 @@ class ConvolutionBlock(nn.Module):
 
 
 class ProsodyPredictor(nn.Module):
-    """Predict log duration, F0 and loudness of each token from hidden values (B, N, C)."""
+    """Predict log duration, F0 and energy of each token from hidden values (B, N, C)."""
 
     def __init__(self, config: AcousticConfig):
         super().__init__()
@@ -186,15 +186,15 @@ class AcousticModel(nn.Module):
         prosody: Prosody = self.predictor(hidden, length_mask(counts, hidden.shape[1]))
         return prosody
 
-    def decode(self, hidden: Tensor, f0: Tensor, loudness: Tensor, durations: Tensor) -> Tensor:
+    def decode(self, hidden: Tensor, f0: Tensor, energy: Tensor, durations: Tensor) -> Tensor:
         """Return frames (B, T, bands), scaled as `model.frame_scales`.
 
         Args:
             hidden: (B, N, C) of `encode`.
-            f0, loudness: (B, N), as in `Prosody`; zeros outside the sentence.
+            f0, energy: (B, N), as in `Prosody`; zeros outside the sentence.
             durations: (B, N) int64 frames of each token, 0 outside the sentence.
         """
-        x = hidden + self.prosody(torch.stack([f0, loudness], 1)).transpose(1, 2)
+        x = hidden + self.prosody(torch.stack([f0, energy], 1)).transpose(1, 2)
         x, places = repeat_tokens(x, durations)
         mask = length_mask(durations.sum(1), x.shape[1])
         x = x + self.places(places)

@@ -1,7 +1,7 @@
 """Examples for the training of an acoustic model, from aligned recordings.
 
 Input: a recording, its sentences and the times of its phones. Output: tokens, their durations in
-frames, their F0 and loudness, and the mel frames. Silence at both ends is shortened. Called by the
+frames, their F0 and energy, and the mel frames. Silence at both ends is shortened. Called by the
 training of voices.
 """
 
@@ -45,7 +45,7 @@ class SpokenExample:
         durations: (N,) int64 frames.
         f0: (N,) mean log F0 of the voiced frames, Hz; interpolated where there are none.
         is_voiced: (N,) bool, whether F0 was measured.
-        loudness: (N,) mean of the frames.
+        energy: (N,) mean of the frames.
         frames: (F, bands) float32, scaled; F is the sum of the durations.
     """
 
@@ -55,7 +55,7 @@ class SpokenExample:
     durations: Tensor
     f0: Tensor
     is_voiced: Tensor
-    loudness: Tensor
+    energy: Tensor
     frames: Tensor
 
     def with_frames(self, frames: Tensor) -> "SpokenExample":

@@ -5,7 +5,7 @@ Every batch depends on the seed and the step only, so an interrupted training co
 not been interrupted. Called by the training of voices.
 
 The loss is the mean absolute error of the frames, plus the squared errors of log duration, F0 (of
-voiced tokens) and loudness.
+voiced tokens) and energy.
 """
 
 import math
@@ -81,13 +81,13 @@ class AcousticErrors:
         frames_db: mean absolute error of the mel frames, dB.
         duration_ms: mean absolute error of the duration of a token.
         f0_semitones: root of the mean squared error of the F0 of a voiced token.
-        loudness_db: root of the mean squared error of the loudness of a token.
+        energy_db: root of the mean squared error of the energy of a token.
     """
 
     frames_db: float
     duration_ms: float
     f0_semitones: float
-    loudness_db: float
+    energy_db: float
 
 
 def measure_f0(examples: Sequence[SpokenExample], speakers: int) -> tuple[list[float], list[float]]:
@@ -116,7 +116,7 @@ def collate_examples(config: AcousticConfig, examples: Sequence[SpokenExample]) 
     prosody = Prosody(
         (durations + 1.0).log(),
         (f0 - mean) / deviation * mask,
-        pad_sequence([e.loudness for e in examples], batch_first=True),
+        pad_sequence([e.energy for e in examples], batch_first=True),
     )
     return AcousticBatch(
         pad_sequence([e.tokens for e in examples], batch_first=True),
@@ -207,7 +207,7 @@ def draw_similar(
 def acoustic_loss(model: AcousticModel, batch: AcousticBatch) -> Tensor:
     """Return the loss of a batch, a scalar."""
     hidden = model.encode(batch.tokens, batch.speakers, batch.counts)
-    frames = model.decode(hidden, batch.prosody.f0, batch.prosody.loudness, batch.durations)
+    frames = model.decode(hidden, batch.prosody.f0, batch.prosody.energy, batch.durations)
     present = batch.durations.sum() * batch.frames.shape[2]
     loss = (frames - batch.frames).abs().sum() / present
     found = model.predict_prosody(hidden, batch.counts)
@@ -226,12 +226,12 @@ def measure_errors(model: AcousticModel, examples: Sequence[SpokenExample]) -> A
     was_training = model.training
     model.eval()
     config = model.config
-    absolute = milliseconds = f0 = loudness = 0.0
+    absolute = milliseconds = f0 = energy = 0.0
     numbers = tokens = voiced = 0
     for example in examples:
         batch = collate_examples(config, [example])
         hidden = model.encode(batch.tokens, batch.speakers, batch.counts)
-        frames = model.decode(hidden, batch.prosody.f0, batch.prosody.loudness, batch.durations)
+        frames = model.decode(hidden, batch.prosody.f0, batch.prosody.energy, batch.durations)
         found = model.predict_prosody(hidden, batch.counts)
         absolute += (frames - batch.frames).abs().sum().item()
         numbers += frames.numel()
@@ -239,7 +239,7 @@ def measure_errors(model: AcousticModel, examples: Sequence[SpokenExample]) -> A
         milliseconds += (guessed - batch.durations).abs().sum().item()
         difference = (found.f0 - batch.prosody.f0)[batch.is_voiced]
         f0 += (difference * config.f0_deviation[example.speaker]).square().sum().item()
-        loudness += (found.loudness - batch.prosody.loudness).square().sum().item()
+        energy += (found.energy - batch.prosody.energy).square().sum().item()
         tokens += len(example.durations)
         voiced += int(example.is_voiced.sum())
     model.train(was_training)
@@ -247,5 +247,5 @@ def measure_errors(model: AcousticModel, examples: Sequence[SpokenExample]) -> A
         frames_db=absolute / numbers * MEL_SPAN,
         duration_ms=milliseconds / tokens / config.frames_per_second * 1000,
         f0_semitones=math.sqrt(f0 / max(1, voiced)) * 12 / math.log(2),
-        loudness_db=math.sqrt(loudness / tokens) * MEL_SPAN,
+        energy_db=math.sqrt(energy / tokens) * MEL_SPAN,
     )

@@ -18,6 +18,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
+from wavenet.model.frame_scales import MEL_SPAN
 from wavenet.sampling import SamplingConfig
 from wavenet.speech.acoustic_model import AcousticModel, Prosody
 from wavenet.speech.text_to_phones import SpokenSentence, text_to_phones
@@ -162,7 +163,8 @@ class Voice:
         durations = self._choose_durations(tokens, prosody, style)
         mean, deviation = config.f0_mean[speaker], config.f0_deviation[speaker]
         f0 = style.melody * prosody.f0 + style.pitch * (torch.tensor(2.0).log() / 12) / deviation
-        frames = model.decode(hidden, f0, prosody.loudness, durations)[0]
+        frames = model.decode(hidden, f0, prosody.energy, durations)[0]
+        frames = frames + style.loudness / MEL_SPAN
         hertz = (mean + deviation * f0[0]).exp().tolist()
         ends = (durations[0].cumsum(0) / config.frames_per_second).tolist()
         starts = [0.0, *ends[:-1]]
