@@ -1,1 +1,1 @@
-"""From text to speech: so far, English text to phones."""
+"""From text to speech: text to phones, phones to mel frames, mel frames to sound."""

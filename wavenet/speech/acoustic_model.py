@@ -107,7 +107,8 @@ class ConvolutionBlock(nn.Module):
         """Return (B, T, C); positions outside `mask` (B, T, 1) count as zeros."""
         y = self.depthwise((x * mask).transpose(1, 2)).transpose(1, 2)
         y = self.narrow(gelu(self.widen(self.norm(y))))
-        return x + self.scale * self.dropout(y)
+        result: Tensor = x + self.scale * self.dropout(y)
+        return result
 
 
 class ProsodyPredictor(nn.Module):
@@ -175,7 +176,8 @@ class AcousticModel(nn.Module):
         x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
         for layer in self.attention:
             x = layer(x, src_key_padding_mask=~mask[..., 0])
-        return x * mask
+        hidden: Tensor = x * mask
+        return hidden
 
     def predict_prosody(self, hidden: Tensor, counts: Tensor) -> Prosody:
         """Return the predicted prosody; zeros outside the sentences.
