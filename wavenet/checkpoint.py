@@ -307,6 +307,10 @@ def load_config(folder: str | Path) -> CheckpointConfig:
             f"{path.parent} is an autoencoder, expected a model that generates; use it with the "
             "option --autoencoder of `wavenet autoencoder`"
         )
+    if checkpoint_folders.VOICE_MARK in text:
+        raise CheckpointError(
+            f"{path.parent} is a voice, which speaks text; use it with `wavenet speak`"
+        )
     try:
         return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:

@@ -19,6 +19,7 @@ from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
 AUTOENCODER_MARK = b'"mel-autoencoder"'  # in the config of an autoencoder, and in no other
+VOICE_MARK = b'"kind": "voice"'  # in the config of a voice, and in no other
 COMPARISON = "compare"  # folder of the members of a comparison, among the checkpoints
 # OWNER/NAME of the Hugging Face Hub
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)

@@ -31,7 +31,7 @@ N_PROSODY = 3  # log duration, F0, energy
 
 
 class AcousticConfig(StrictConfig):
-    """The content of `config.json` of an acoustic model.
+    """The content of `config.json` of a voice.
 
     Attributes:
         format_version: of this file.
@@ -52,7 +52,7 @@ class AcousticConfig(StrictConfig):
     """
 
     format_version: Literal[1] = 1
-    kind: Literal["acoustic-model"] = "acoustic-model"
+    kind: Literal["voice"] = "voice"
     name: Name
     sample_rate: int = Field(ge=4_000, le=192_000)
     hop: int = Field(ge=8, le=16_384)
