@@ -66,6 +66,7 @@ def add_latency(page: Any, pattern: str, seconds: float) -> None:
     page.route(pattern, delay)
 
 
+@pytest.mark.slow  # test_browser_generate waits for the first audio, too
 def test_first_audio_is_measured_with_its_latency(bench: Any, measured_page: Any) -> None:
     assert bench.measure_start(measured_page, 0.5, 2)["first_sound_s"] > 0
     add_latency(measured_page, "**/queue/join*", 1)

@@ -96,6 +96,7 @@ def test_page_reports_a_killed_studio_and_uses_a_restarted_one(
         wait_for_status(page, "Finished: 0.50 s.")
 
 
+@pytest.mark.slow  # as the test before, for a page that was not used
 def test_an_idle_page_reports_a_killed_studio_and_lists_the_runs_of_a_new_one(
     browser: Any, start_studio: Callable[[int], subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
