@@ -64,6 +64,7 @@ def test_a_reload_keeps_settings_tab_and_clips(page: Any) -> None:
     page.fill("#seed input", "42")
     page.press("#seed input", "Tab")
     page.get_by_role("tab", name="Receptive field").click()
+    page.wait_for_function("localStorage.getItem('wavenet-tab') === 'Receptive field'")
     wait_for_kept(page)
     page.reload()
     page.wait_for_selector(

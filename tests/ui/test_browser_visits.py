@@ -21,13 +21,6 @@ STATE_JS = """() => ({
   mark: window.mark ?? null,
   clips: [...document.querySelectorAll('#history [data-clip]')].map((clip) => clip.dataset.clip),
 })"""
-# Compute for a while, some times; return the shortest time, ms.
-SPIN_JS = """(times) => Math.min(...Array.from({ length: times }, () => {
-  const start = performance.now();
-  let sum = 0;
-  for (let n = 0; n < 1e7; n++) sum += n % 7;
-  return performance.now() - start;
-}))"""
 
 
 def change_everything(page: Any) -> None:
@@ -45,7 +38,6 @@ def change_everything(page: Any) -> None:
     page.route("**/*", lambda route: route.abort())
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 20})
     offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
     session.send("Network.emulateNetworkConditions", offline)
 
@@ -54,14 +46,12 @@ def test_a_visit_finds_nothing_of_the_visit_before(opener: Any, url: str) -> Non
     with fresh_visit(opener, url) as page:
         before = page.evaluate(STATE_JS)
         change_everything(page)
-        changed, slow = page.evaluate(STATE_JS), page.evaluate(SPIN_JS, 1)
+        changed = page.evaluate(STATE_JS)
     assert all(changed[name] != before[name] for name in before.keys() - {"clips"})
     with fresh_visit(opener, url) as page:
-        # The shortest time, because other programs use the processor too.
-        after, quick = page.evaluate(STATE_JS), page.evaluate(SPIN_JS, 9)
+        after = page.evaluate(STATE_JS)
     assert before["size"] == [VIEWPORT["width"], VIEWPORT["height"]]
     assert "left" not in after["kept"]
     assert after["clips"] and not set(after["clips"]) & set(before["clips"])
     # The names that the studio itself keeps may differ by the time of the look.
     assert {**after, "kept": "", "clips": []} == {**before, "kept": "", "clips": []}
-    assert quick < slow / 4

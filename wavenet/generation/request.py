@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audio_utils.file_names import shorten_name
 from wavenet.checkpoint import Checkpoint, CheckpointConfig
+from wavenet.codec import Codec
 from wavenet.errors import ConditionError
 from wavenet.generation.guard import DegenerationDetector, GuardConfig
 from wavenet.generation.noise import uniform_noise
@@ -94,7 +95,7 @@ def prepare_clips(
             clip_rows = guided.select(range(n * rows, (n + 1) * rows))
         noise = partial(uniform_noise, request.seed, request.noise_stream)
         index = first_index + n
-        end = float(checkpoint.codec.decode(prompt)[-1]) if prompt.numel() else 0.0
+        end = _last_sample(checkpoint.codec, prompt)
         clips.append(ActiveClip(index, request.samples, noise, prompt, clip_rows, detector, end))
     return clips
 
@@ -272,6 +273,13 @@ def _guided_conditioning(
         [total for total in totals for _ in range(rows)],
         [clip_frames for clip_frames in frames for _ in range(rows)],
     )
+
+
+def _last_sample(codec: Codec, prompt: Tensor) -> float:
+    """Return the last sample of a decoded prompt; only pre-emphasis needs it, else 0."""
+    if not codec.pre_emphasis or not prompt.numel():
+        return 0.0
+    return float(codec.decode(prompt)[-1])
 
 
 def _encode_prompt(checkpoint: Checkpoint, request: GenerationRequest) -> Tensor:

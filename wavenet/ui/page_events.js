@@ -37,17 +37,19 @@ window.pageEvents = (() => {
 
   // Open the tab of the visit before, unless the page was opened by a link with settings or the
   // user has pressed something already. An update of gr.Tabs would select the first tab again, even
-  // without a value. Gradio also selects the first tab once more while a slow page is built, so the
-  // choice is checked for a second.
+  // without a value. While a slow page is built, Gradio may select the first tab once more, so the
+  // tab is opened again until it has been open for a second.
   async function openTab(pageParameters) {
     let title = null;
     try { title = localStorage.getItem(TAB); } catch { /* no storage */ }
     const others = [...new URLSearchParams(location.search).keys()]
       .filter((name) => !name.startsWith('__') && !pageParameters.includes(name));
     if (!title || others.length) return;
-    for (let n = 0; n < 10 && !window.hasBeenUsed; n += 1) {
+    let open = 0;
+    for (let n = 0; n < 300 && open < 10 && !window.hasBeenUsed; n += 1) {
       const tabs = [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];
-      if (chosenTab() !== title) tabs.find((tab) => tab.textContent.trim() === title)?.click();
+      open = chosenTab() === title ? open + 1 : 0;
+      if (!open) tabs.find((tab) => tab.textContent.trim() === title)?.click();
       await pause(100);
     }
   }
