@@ -1,0 +1,161 @@
+"""A voice: sentences are planned and spoken, its files are checked."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.speech.test_acoustic_model import CONFIG
+from wavenet import checkpoint
+from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.codec import MuLawCodec
+from wavenet.errors import CheckpointError, ConditionError
+from wavenet.model.wavenet import WaveNetConfig
+from wavenet.speech.acoustic_model import AcousticModel
+from wavenet.speech.voice import SentencePlan, SpeakingStyle, Voice
+from wavenet.speech.voice_folder import copy_vocoder, load_voice, save_acoustic_model
+
+TEXT = "Hello there, you. So it goes!"
+
+
+def save_vocoder(folder: Path, hop: int = CONFIG.hop) -> Path:
+    """Save a vocoder of random weights with pre-emphasis."""
+    model = WaveNetConfig(
+        residual_channels=8,
+        gate_channels=8,
+        skip_channels=8,
+        dilations=(1, 2, 4),
+        condition_channels=8,
+        condition_hop=hop,
+        conditions=(CONFIG.mel,),
+    )
+    config = CheckpointConfig(
+        name="vocoder",
+        audio=AudioConfig(sample_rate=CONFIG.sample_rate),
+        codec=MuLawCodec(pre_emphasis=0.7),
+        model=model,
+    )
+    torch.manual_seed(1)
+    checkpoint.save(folder, config, checkpoint.build(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a voice of random weights, whose tokens have about 4 frames."""
+    folder = tmp_path_factory.mktemp("voices") / "tiny"
+    torch.manual_seed(0)
+    model = AcousticModel(CONFIG)
+    with torch.no_grad():
+        model.predictor.output.bias[0] = 1.6
+    save_acoustic_model(folder, model)
+    copy_vocoder(folder, save_vocoder(folder.parent / "wavenet"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def voice(folder: Path) -> Voice:
+    return load_voice(folder)
+
+
+def frames_of(plans: list[SentencePlan]) -> int:
+    return sum(len(plan.frames) for plan in plans)
+
+
+def test_sentences_are_planned_one_by_one(voice: Voice) -> None:
+    read: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for n in range(500):
+            read.append(f"It goes on and on to number {n}. ")
+            yield read[-1]
+
+    plans = voice.plan(lines())
+    assert read == []
+    for n in range(3):
+        assert next(plans).sentence.text.strip() == read[n].strip()
+    assert len(read) < 100
+
+
+def test_the_times_of_a_plan_are_those_of_its_frames(voice: Voice) -> None:
+    for plan in voice.plan(TEXT):
+        assert plan.tokens[0].start == 0
+        seconds = len(plan.frames) / CONFIG.frames_per_second
+        assert plan.tokens[-1].end == pytest.approx(seconds)
+        assert all(a.end == b.start for a, b in pairwise(plan.tokens))
+        times = plan.word_times()
+        assert len(times) == len(plan.sentence.read_words)
+        assert all(a[1] <= b[0] for a, b in pairwise(times))
+        assert all(end > start for start, end in times)
+
+
+def test_the_sound_has_the_length_of_the_plan_and_depends_on_the_seed(voice: Voice) -> None:
+    plan = next(voice.plan(TEXT))
+    first, again, other = (
+        torch.cat(list(voice.speak_sentence(plan, seed, engine="cached"))) for seed in (0, 0, 1)
+    )
+    assert first.shape == ((len(plan.frames) - 1) * CONFIG.hop,)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_style_changes_times_pitch_and_level(voice: Voice) -> None:
+    plain = list(voice.plan(TEXT))
+    fast = list(voice.plan(TEXT, SpeakingStyle(speed=2)))
+    assert frames_of(fast) == pytest.approx(frames_of(plain) / 2, rel=0.2)
+    high = list(voice.plan(TEXT, SpeakingStyle(pitch=12)))
+    assert high[0].tokens[1].f0 == pytest.approx(2 * plain[0].tokens[1].f0, rel=1e-4)
+    loud = list(voice.plan(TEXT, SpeakingStyle(loudness=6)))
+    difference = loud[0].frames - plain[0].frames
+    assert (difference > 0).all()
+    assert difference.std() < 1e-5
+    flat = list(voice.plan(TEXT, SpeakingStyle(melody=0)))
+    assert len({round(token.f0, 3) for token in flat[0].tokens}) == 1
+    other = list(voice.plan(TEXT, speaker="b"))
+    assert other[0].tokens[1].f0 != plain[0].tokens[1].f0
+
+
+@pytest.mark.parametrize(
+    "style", [{"speed": 0.1}, {"speed": 5}, {"pitch": 13}, {"loudness": -20}, {"melody": -1}]
+)
+def test_a_style_out_of_range_is_refused(style: dict[str, float]) -> None:
+    with pytest.raises(ConditionError, match=next(iter(style))):
+        SpeakingStyle(**style)
+
+
+def test_an_unknown_speaker_is_refused(voice: Voice) -> None:
+    with pytest.raises(ConditionError, match="expected one of a, b"):
+        voice.plan(TEXT, speaker="c")
+
+
+def test_own_pronunciations_are_spoken(folder: Path) -> None:
+    own = load_voice(folder, {"hello": "Z IH1 Z"})
+    (plan,) = own.plan("Hello.")
+    assert [spoken.token.symbol for spoken in plan.tokens] == ["start", "Z", "IH", "Z", "."]
+
+
+def test_a_vocoder_of_other_frames_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    copy_vocoder(other, save_vocoder(tmp_path / "wavenet", hop=40))
+    with pytest.raises(CheckpointError, match=r"hop 80.*found 8000 Hz, hop 40"):
+        load_voice(other)
+
+
+def test_a_voice_is_no_checkpoint_and_a_checkpoint_no_voice(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a voice"):
+        checkpoint.load(folder)
+    with pytest.raises(CheckpointError, match="not a voice but another model"):
+        load_voice(folder / "vocoder")
+    with pytest.raises(CheckpointError, match="is not a voice"):
+        load_voice(tmp_path)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    content = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps({**content, "channels": 24}, indent=2))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_voice(damaged)
