@@ -19,6 +19,7 @@ EXTRAS = {
         'pywebview[qt]>=6,<7; sys_platform == "linux"',
     ),
     "mcp": ("mcp>=1.21,<2",),
+    "speech": ("pocketsphinx>=5.0.4,<6",),
 }
 
 

@@ -5,7 +5,7 @@ therefore without global state. Called by the command line and the evaluations.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -35,6 +35,9 @@ MAX_COLUMNS = 2000
 _RANGE_DB = 80.0
 _MEL_TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 _DPI = 150
+_INCHES_PER_SECOND = 2.5  # of a plot of segments, so that the labels of phones have space
+_MAX_WIDTH_INCHES = 60.0
+_SEGMENT_HEIGHTS = (1.02, 1.1)  # of labels, relative to the height of the spectrogram
 LINE_COLOUR = "#31688e"
 SECOND_COLOUR = "#b5367a"
 
@@ -219,6 +222,48 @@ def plot_mel_comparison(
         else:
             axes.set_yticks([])
     _add_level_colourbar(figure, image)
+    return figure
+
+
+def plot_segments(
+    waveform: Tensor,
+    sample_rate: int,
+    segments: Sequence[tuple[str, float, float]],
+    groups: Sequence[tuple[str, float, float]] = (),
+) -> Figure:
+    """Draw the mel spectrogram with the boundaries and labels of segments, such as phones.
+
+    Args:
+        waveform: (T,), floating point, finite, T >= 1, any device.
+        sample_rate: Hz.
+        segments: (label, start, end), seconds; the labels stand above the spectrogram.
+        groups: the same for groups of segments, such as words; their labels stand above.
+    Returns:
+        A figure of 2.6 inches, at least 9 inches wide, wider for a recording above 4 s.
+    Raises:
+        AudioError: an invalid waveform or sample rate.
+    """
+    samples, config = _prepare(waveform, sample_rate, None)
+    seconds = len(samples) / sample_rate
+    width = min(max(FIGURE_SIZE_INCHES[0], _INCHES_PER_SECOND * seconds), _MAX_WIDTH_INCHES)
+    figure = Figure(figsize=(width, FIGURE_SIZE_INCHES[1]))
+    margin = 0.7 / width
+    axes = figure.add_axes((margin, 0.2, 1 - 1.3 * margin, 0.6))
+    axes.set_xlim(0, seconds)
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("mel frequency (Hz)")
+    values = _relative_to_maximum(log_mel(samples, config))
+    image = _draw_frames(axes, values, config, (-0.5, config.n_mels - 0.5), "magma")
+    image.set_clim(-_RANGE_DB, 0)
+    _add_frequency_ticks(axes, config)
+    edges = {edge for _, start, end in segments for edge in (start, end)}
+    axes.vlines(sorted(edges), -0.5, config.n_mels - 0.5, linewidth=0.6, color="white", alpha=0.7)
+    # neighbouring labels have different heights, because short segments have little space
+    heights = [_SEGMENT_HEIGHTS[n % 2] for n in range(len(segments))] + [1.2] * len(groups)
+    for height, (label, start, end) in zip(heights, [*segments, *groups], strict=True):
+        place = ((start + end) / 2, height)
+        transform = axes.get_xaxis_transform()
+        axes.text(*place, label, transform=transform, ha="center", fontsize=7)
     return figure
 
 

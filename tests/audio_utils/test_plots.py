@@ -216,3 +216,24 @@ def test_an_image_of_sound_shows_its_levels():
     ticks = dict(zip(figure.axes[0].get_yticks(), figure.axes[0].get_yticklabels(), strict=True))
     row = min(ticks, key=lambda y: abs(y - mel_row(1000, settings.features)))
     assert ticks[row].get_text() == "1000" and row == mel_row(1000, settings.features)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6.0])
+def test_segments_have_their_boundaries_and_labels_at_their_times(make_speech, seconds):
+    waveform = make_speech(RATE, seconds)
+    segments = [("HH", 0.1, 0.2), ("AY1", 0.2, 0.4)]
+    figure = plots.plot_segments(waveform, RATE, segments, [("hi", 0.1, 0.4)])
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (0, len(waveform) / RATE)
+    (lines,) = axes.collections
+    assert [line[0][0] for line in lines.get_segments()] == [0.1, 0.2, 0.4]
+    labels = {text.get_text(): text.get_position() for text in axes.texts}
+    assert {name: x for name, (x, _) in labels.items()} == pytest.approx(
+        {"HH": 0.15, "AY1": 0.3, "hi": 0.25}
+    )
+    # neighbours do not overlap
+    assert labels["HH"][1] < labels["AY1"][1] < labels["hi"][1]
+    width, height = figure.get_size_inches()
+    assert (width, height) == (max(9, 2.5 * seconds), 2.6)
+    assert figure.get_tightbbox().x0 > 0
+    assert figure.get_tightbbox().y1 < height

@@ -22,6 +22,7 @@ from audio_utils.errors import AudioError
 from tests.conftest import RATE, sine, tiny_config, tiny_model
 from tests.corpus import write_recordings
 from tests.importing import r9_settings, r9_tensors, vh_tensors
+from tests.speech.speech_files import HEADER, make_clip, write_speech
 from tests.training import initial_state, make_settings
 from wavenet import checkpoint
 from wavenet.autoencoder.autoencoder_folder import load_autoencoder, save_autoencoder
@@ -46,6 +47,8 @@ from wavenet.recordings.audio_metadata import is_audio_name, parse_file_name, re
 from wavenet.sharing import hub
 from wavenet.sharing.card_reader import get_licence, read_card, render_html
 from wavenet.sharing.zip_archive import pack, unpack
+from wavenet.speech.alignment_file import FailedClip, read_alignment, write_alignment
+from wavenet.speech.speech_corpus import METADATA, list_clips
 from wavenet.training import run_process, snapshots
 from wavenet.training.metrics_history import MetricsHistory
 from wavenet.training.recipe import load_recipe
@@ -85,6 +88,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
         **_table_targets(folder / "tables"),
         **_training_targets(folder / "training"),
         **_corpus_targets(folder / "corpus"),
+        **_speech_targets(folder / "speech"),
         **_import_targets(folder / "imported"),
         **_text_targets(),
     }
@@ -288,6 +292,17 @@ def _corpus_targets(folder: Path) -> dict[str, Target]:
     files = [path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()]
     chosen = [name for name in sorted(files) if name.endswith((".json", ".npy"))]
     return {f"corpus {name}": _folder_target(made, name, read) for name in chosen}
+
+
+def _speech_targets(folder: Path) -> dict[str, Target]:
+    source = write_speech(folder / "voice")
+    header = HEADER.model_copy(update={"clips": 1})
+    write_alignment(folder / "a.jsonl", header, [make_clip(), FailedClip(id="b", error="x")])
+    content = (folder / "a.jsonl").read_bytes()
+    return {
+        "alignment": _file_target("a.jsonl", read_alignment, content),
+        "speech table": _folder_target(source, METADATA, list_clips),
+    }
 
 
 def _import_targets(folder: Path) -> dict[str, Target]:

@@ -33,7 +33,7 @@ NAMES = [
     "status run.log", "status metrics.jsonl", "snapshot state",
     "snapshot tensors", "metrics", "recipe", "r9y9 weights", "r9y9 hparams", "vincentherrmann",
     "pattern", "link", "repository", "upload", "served file", "dilations", "output name",
-    "template", "storage", "shard", "batch size", "assignment",
+    "template", "storage", "shard", "batch size", "assignment", "alignment", "speech table",
 ]  # fmt: skip
 CORPUS = "corpus"  # one entry for all files of a corpus
 CORPUS_FILES = ("corpus corpus.json", "corpus report.json", "records.npy", "names.content.npy")

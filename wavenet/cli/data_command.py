@@ -1,4 +1,4 @@
-"""`wavenet data`: report on recordings, or prepare them, before training."""
+"""`wavenet data`: report on recordings, prepare them or align speech, before training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wavenet.cli.data_align_command import align
 from wavenet.cli.options import (
     ChannelChoice,
     ChannelOption,
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from wavenet.corpus.format import CorpusReport
     from wavenet.training.dataset_report import DatasetReport
 
-app = typer.Typer(help="Report on recordings, or prepare them for training.", no_args_is_help=True)
+app = typer.Typer(
+    help="Report on recordings, prepare them, or align speech, before training.",
+    no_args_is_help=True,
+)
 PatternOption = Annotated[
     str | None,
     typer.Option(
@@ -43,7 +47,10 @@ INTERRUPTED = 130  # exit code
 
 @app.callback()
 def data() -> None:
-    """Report on recordings, or prepare them for training."""
+    """Report on recordings, prepare them, or align speech, before training."""
+
+
+app.command()(align)
 
 
 @app.command()
