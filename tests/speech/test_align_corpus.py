@@ -16,7 +16,7 @@ from wavenet.errors import DataError, FolderInUse, WaveNetError
 from wavenet.folder_lock import lock_folder
 from wavenet.progress import CallbackProgress, NoProgress
 from wavenet.speech import align_corpus as corpus_module
-from wavenet.speech.align_corpus import ClipQueue, ClipTask, align_corpus
+from wavenet.speech.align_corpus import AlignmentQueue, AlignmentTask, align_corpus
 from wavenet.speech.alignment_file import partial_path, read_alignment
 from wavenet.speech.speech_corpus import SpeechClip
 
@@ -107,8 +107,8 @@ def test_a_clip_that_ends_its_process_costs_only_itself(folder):
 
 def test_an_aligner_that_always_ends_its_process_is_an_error():
     """Otherwise each clip of a large corpus would start two processes."""
-    task = ClipTask(0, SpeechClip("a", "wavs/a.wav", "See."), (), "")
-    queue = ClipQueue(iter(()), None, NoProgress())
+    task = AlignmentTask(0, SpeechClip("a", "wavs/a.wav", "See."), (), "")
+    queue = AlignmentQueue(iter(()), None, NoProgress())
     assert [queue.handle_crash(task, crashes) for crashes in (0, 1, 1, 1, 1)] == [
         True,
         *[False] * 4,

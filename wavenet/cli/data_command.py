@@ -50,9 +50,6 @@ def data() -> None:
     """Report on recordings, prepare them, or align speech, before training."""
 
 
-app.command()(align)
-
-
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of audio, or a prepared corpus.")],
@@ -175,6 +172,9 @@ def prepare(
         print_line(out)
     if result.unreadable_count:
         raise typer.Exit(SOME_UNREADABLE)
+
+
+app.command()(align)
 
 
 def format_summary(report: "CorpusReport") -> str:

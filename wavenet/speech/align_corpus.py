@@ -69,7 +69,7 @@ class CorpusAlignment:
 
 
 @dataclass(frozen=True)
-class ClipTask:
+class AlignmentTask:
     """A clip to align; `key` is its position in the corpus."""
 
     key: int
@@ -79,24 +79,24 @@ class ClipTask:
 
 
 @dataclass
-class ClipQueue(TaskQueue[ClipTask]):
+class AlignmentQueue(TaskQueue[AlignmentTask]):
     """The clips as tasks; writes each line when it arrives."""
 
-    tasks: Iterator[ClipTask]
+    tasks: Iterator[AlignmentTask]
     writer: AlignmentWriter
     progress: Progress
     lines: dict[int, AlignedClip | FailedClip] = field(default_factory=dict)
     crashed: int = 0
     has_success: bool = False
 
-    def next_task(self) -> ClipTask | None:
+    def next_task(self) -> AlignmentTask | None:
         """Return the next clip, or None if no clips are left."""
         return next(self.tasks, None)
 
-    def update_task(self, task: ClipTask, state: Any) -> None:
+    def update_task(self, task: AlignmentTask, state: Any) -> None:
         """Do nothing: a clip has no states."""
 
-    def finish_task(self, task: ClipTask, result: AlignedClip | FailedClip) -> None:
+    def finish_task(self, task: AlignmentTask, result: AlignedClip | FailedClip) -> None:
         """Store and write the line of a clip; failures are tried again by the next run."""
         self.lines[task.key] = result
         if isinstance(result, AlignedClip):
@@ -104,7 +104,7 @@ class ClipQueue(TaskQueue[ClipTask]):
             self.writer.append(result)
         self.progress.advance(1)
 
-    def handle_crash(self, task: ClipTask, crashes: int) -> bool:
+    def handle_crash(self, task: AlignmentTask, crashes: int) -> bool:
         """Record a clip that ended a process alone; return whether to try it again.
 
         Raises:
@@ -162,7 +162,7 @@ def align_corpus(
                 AlignmentWriter(partial, header, kept) as writer,
                 open_progress(len(tasks)) as progress,
             ):
-                queue = ClipQueue(iter(tasks), writer, progress, lines)
+                queue = AlignmentQueue(iter(tasks), writer, progress, lines)
                 _run_workers(queue, folder, aligner, min(workers or _default_workers(), len(tasks)))
         ordered = [lines[n] for n in sorted(lines)]
         clips = tuple(line for line in ordered if isinstance(line, AlignedClip))
@@ -183,7 +183,7 @@ def _prepare_tasks(
     clips: Sequence[SpeechClip],
     pronunciations: Mapping[str, str],
     earlier: Mapping[str, AlignedClip],
-) -> tuple[list[ClipTask], dict[int, AlignedClip | FailedClip]]:
+) -> tuple[list[AlignmentTask], dict[int, AlignedClip | FailedClip]]:
     """Return the clips to align, and the lines of the others by position."""
     tasks = []
     lines: dict[int, AlignedClip | FailedClip] = {}
@@ -198,11 +198,11 @@ def _prepare_tasks(
         if before is not None and before.digest == digest:
             lines[key] = before
         else:
-            tasks.append(ClipTask(key, clip, words, digest))
+            tasks.append(AlignmentTask(key, clip, words, digest))
     return tasks, lines
 
 
-def _run_workers(queue: ClipQueue, folder: Path, aligner: AlignPhones, count: int) -> None:
+def _run_workers(queue: AlignmentQueue, folder: Path, aligner: AlignPhones, count: int) -> None:
     scheduler = TaskScheduler(queue, queue.progress)
     # spawned, not forked: the libraries of this process may have threads
     context = multiprocessing.get_context("spawn")
@@ -212,14 +212,16 @@ def _run_workers(queue: ClipQueue, folder: Path, aligner: AlignPhones, count: in
 def align_worker_main(pipe: Connection, folder: Path, aligner: AlignPhones) -> None:
     """Align clips in a worker process until the pool releases it."""
 
-    def work(connection: WorkerConnection[ClipTask]) -> None:
+    def work(connection: WorkerConnection[AlignmentTask]) -> None:
         while (task := connection.next_task()) is not None:
             connection.finish_task(task, _align_task(task, folder, aligner))
 
     run_worker(pipe, work)
 
 
-def _align_task(task: ClipTask, folder: Path, aligner: AlignPhones) -> AlignedClip | FailedClip:
+def _align_task(
+    task: AlignmentTask, folder: Path, aligner: AlignPhones
+) -> AlignedClip | FailedClip:
     try:
         return align_clip(folder, task.clip, task.words, task.digest, aligner)
     except DataError as error:
