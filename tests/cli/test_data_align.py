@@ -62,6 +62,15 @@ def test_failures_are_printed_and_the_exit_code_is_3(run_command, folder, use_al
     assert "2 of 3 clips aligned" in err
 
 
+def test_a_failed_clip_cannot_be_drawn(run_command, folder, use_aligner, tmp_path):
+    use_aligner(speech_files.refuse_short_texts)
+    plot = ("--plot", f"three={tmp_path / 'three.png'}", "--quiet")
+    code, out, err = run_command("data", "align", folder, *plot)
+    assert (code, out) == (2, "")
+    assert "--plot 'three': this clip could not be aligned; choose another" in err
+    assert len(read_alignment(folder / "alignment.jsonl")) == 2
+
+
 @pytest.mark.usefixtures("use_aligner")
 def test_json_is_one_document(run_command, folder, tmp_path):
     picture, out = tmp_path / "pictures" / "one.png", tmp_path / "other.jsonl"
@@ -126,7 +135,7 @@ def test_pronunciations_of_the_user(run_command, folder, tmp_path):
     [
         (["--plot", "one"], "--plot expects NAME=VALUE, for example ID=FILE.png"),
         (["--plot", "one=voice"], "is a folder"),
-        (["--plot", "none=x.png"], "--plot 'none': no aligned clip has this id"),
+        (["--plot", "none=x.png"], "--plot 'none': no clip has this id; the ids are in"),
         (["--plot", "one=metadata.csv"], "exists already"),
         (["--out", "metadata.csv"], "is not an alignment"),
         (["--out", "."], "is a folder"),

@@ -104,6 +104,15 @@ def test_an_interrupted_file_keeps_its_complete_lines(tmp_path):
     assert read_reusable(path, newer) == {}
 
 
+def test_a_damaged_file_is_not_used_again(path):
+    content = path.read_bytes()
+    assert len(read_reusable(path, HEADER)) == 2
+    path.write_bytes(content.replace(b"AY1", b"QQ1"))
+    assert read_reusable(path, HEADER) == {}
+    path.write_bytes(content.replace(b"format_version", b"version"))
+    assert read_reusable(path, HEADER) == {}
+
+
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(FolderError, match="cannot be written"):
         write_alignment(tmp_path / "missing" / "a.jsonl", HEADER, [])

@@ -78,6 +78,7 @@ def align(
     pictures = {k: Path(v) for k, v in parse_assignments("--plot", plot, "ID=FILE.png").items()}
     check_outputs([path], overwrite=True)
     check_outputs(pictures.values(), overwrite, "--plot")
+    _check_ids(folder, pictures)
     user = {} if pronunciations is None else read_pronunciations(pronunciations)
     try:
         result = align_corpus(
@@ -160,16 +161,25 @@ def _shorten(kind: str, lines: "tuple[str, ...] | list[str]") -> list[str]:
     return [*shown, f"{kind}: {more:,} more; --json lists all"] if more else shown
 
 
+def _check_ids(folder: Path, pictures: dict[str, Path]) -> None:
+    """Check before the alignment that the clips to draw exist."""
+    from wavenet.speech.speech_corpus import METADATA, list_clips
+
+    known = {clip.id for clip in list_clips(folder).clips} if pictures else set()
+    for name in pictures:
+        if name not in known:
+            raise ConditionError(
+                f"--plot {name!r}: no clip has this id; the ids are in {folder / METADATA}"
+            )
+
+
 def _draw_clips(
     folder: Path, result: "CorpusAlignment", pictures: dict[str, Path], overwrite: bool
 ) -> None:
     clips = {clip.id: clip for clip in result.clips}
-    unknown = [name for name in pictures if name not in clips]
-    if unknown:
-        raise ConditionError(
-            f"--plot {unknown[0]!r}: no aligned clip has this id; the ids are those of metadata.csv"
-        )
     for name, path in pictures.items():
+        if name not in clips:
+            raise ConditionError(f"--plot {name!r}: this clip could not be aligned; choose another")
         _draw_clip(folder, clips[name], path, overwrite)
 
 

@@ -41,7 +41,7 @@ class AlignmentHeader(StrictConfig):
 
     Attributes:
         phones: all symbols that occur in pronunciations.
-        aligner: name and version of the aligner.
+        aligner: name, version and settings of the aligner.
         program: version of this program, which made the pronunciations.
         clips, failed: number of lines of each kind; None while the alignment is not finished.
     """
@@ -175,13 +175,18 @@ def read_reusable(path: Path, header: AlignmentHeader) -> dict[str, AlignedClip]
     """Return the clips of an earlier alignment by id, for those that are the same now.
 
     Returns:
-        {} if there is no file, or another version of the aligner or of this program made it.
+        {} if there is no file, if it is damaged, or if another version of the aligner or of this
+        program made it.
     Raises:
         DataError: the file is not an alignment.
     """
     if not os.path.lexists(path):
         return {}
-    found, clips, _ = _read_file(path, may_be_cut=True)
+    _check_is_alignment(path, next(_read_lines(path, may_be_cut=True), (1, b""))[1])
+    try:
+        found, clips, _ = _read_file(path, may_be_cut=True)
+    except DataError:
+        return {}
     is_same = (found.aligner, found.program) == (header.aligner, header.program)
     return {clip.id: clip for clip in clips} if is_same else {}
 
@@ -264,14 +269,7 @@ def _read_file(
     """
     lines = _read_lines(path, may_be_cut)
     _, first = next(lines, (1, b""))
-    try:
-        kind = json.loads(first).get("format")
-    except (ValueError, AttributeError, RecursionError):
-        kind = None
-    if kind != FORMAT:
-        raise DataError(
-            f"{path} is not an alignment; expected a file that `wavenet data align` has written"
-        )
+    _check_is_alignment(path, first)
     header = _parse(AlignmentHeader, first, path, 1)
     clips: dict[str, AlignedClip] = {}
     failed: list[FailedClip] = []
@@ -284,6 +282,18 @@ def _read_file(
             raise DataError(f"{path} line {number}: the id {clip.id!r} occurs twice")
         clips[clip.id] = clip
     return header, list(clips.values()), failed
+
+
+def _check_is_alignment(path: Path, first: bytes) -> None:
+    """Check the first line of a file."""
+    try:
+        kind = json.loads(first).get("format")
+    except (ValueError, AttributeError, RecursionError):
+        kind = None
+    if kind != FORMAT:
+        raise DataError(
+            f"{path} is not an alignment; expected a file that `wavenet data align` has written"
+        )
 
 
 def _read_lines(path: Path, may_be_cut: bool) -> Iterator[tuple[int, bytes]]:

@@ -69,7 +69,7 @@ class Segment:
 
 
 def aligner_version() -> str:
-    """Return the name and version of the aligner.
+    """Return the name, the version and the settings of the aligner.
 
     Raises:
         ConfigError: pocketsphinx is not installed.
@@ -77,7 +77,10 @@ def aligner_version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return f"pocketsphinx {version('pocketsphinx')}"
+        return (
+            f"pocketsphinx {version('pocketsphinx')}, silence probability {_SILENCE_PROBABILITY}, "
+            f"margin {_MARGIN_SAMPLES / SAMPLE_RATE} s"
+        )
     except PackageNotFoundError:
         raise _missing_package() from None
 
