@@ -8,6 +8,8 @@ from wavenet.speech.align_clip import align_clip, compute_digest, find_poorest, 
 from wavenet.speech.forced_alignment import Segment
 from wavenet.speech.phones import Pause
 from wavenet.speech.speech_corpus import list_clips
+from wavenet.speech.spoken_examples import place_tokens
+from wavenet.speech.text_to_phones import text_to_phones
 
 
 @pytest.fixture
@@ -59,6 +61,10 @@ def test_the_record_of_a_clip(folder):
         ("IH1", 0.1, round(0.1 + step, 4)),
         ("T", round(0.1 + step, 4), round(0.1 + 2 * step, 4)),
     )
+    assert clip.times[0] == [phone[1:] for phone in first.phones]
+    sentences = list(text_to_phones(clip.text))
+    _, ends = place_tokens(sentences, clip.times, clip.seconds)
+    assert ends[-2:] == [clip.words[-1].end, clip.seconds]
     assert (first.start, first.end) == (first.phones[0][1], first.phones[1][2])
 
 

@@ -133,6 +133,11 @@ class AlignedClip(StrictConfig):
         return self
 
     @property
+    def times(self) -> list[list[tuple[float, float]]]:
+        """Return the start and end of each phone, word by word, as `spoken_examples` reads them."""
+        return [[(start, end) for _, start, end in word.phones] for word in self.words]
+
+    @property
     def phone_count(self) -> int:
         """Return the number of phones."""
         return sum(len(word.phones) for word in self.words)
