@@ -14,7 +14,7 @@ import wavenet
 
 from .repository import ROOT, tracked_files
 
-SHIPPED = ("codes", "compare", "digits", "strings", "vocoder")
+SHIPPED = ("codes", "compare", "digits", "images", "strings", "vocoder")
 MAX_BYTES = 23_000_000  # of the wheel; weights hardly shrink when they are compressed
 
 
