@@ -61,7 +61,8 @@ def wire_compare_tab(page: Page, widgets: dict[str, Any]) -> None:
     inputs = {**page.inputs, "choice": widgets["choice"], "saved": page.saved}
     outputs = {**page.dependents, **shown}
     run = by_name(partial(run_member_action, page), inputs, outputs)
-    acted = widgets["comparison"].click(**run, **REPEATABLE)
+    # One at a time, because the last action must be answered last.
+    acted = widgets["comparison"].click(**run, **{**REPEATABLE, "concurrency_limit": 1})
     acted.success(**page.keep_event(), **UNQUEUED)
 
 

@@ -92,7 +92,12 @@ function showSelected() {
 }
 
 const findRow = (member, budget) => data.rows.find((row) => row.member === member && row.budget === budget);
-const send = (action) => trigger('click', { action, member: selected.member, budget: selected.budget });
+
+// The answer to each action has the clip, so an action replaces a request for the clip that waits.
+function send(action) {
+  clearTimeout(showTimer);
+  trigger('click', { action, member: selected.member, budget: selected.budget });
+}
 
 // A member without the budget is shown with its largest one.
 function select(member, budget = selected?.budget) {
