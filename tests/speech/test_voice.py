@@ -159,3 +159,41 @@ def test_a_voice_is_no_checkpoint_and_a_checkpoint_no_voice(folder: Path, tmp_pa
     (damaged / "config.json").write_text(json.dumps({**content, "channels": 24}, indent=2))
     with pytest.raises(CheckpointError, match="does not fit"):
         load_voice(damaged)
+
+
+def test_durations_and_melody_of_a_sentence_are_changed(voice: Voice) -> None:
+    plan = next(voice.plan(TEXT, SpeakingStyle(loudness=3)))
+    frames = [spoken.frames for spoken in plan.tokens]
+    f0 = [spoken.f0 for spoken in plan.tokens]
+    same = voice.change_prosody(plan, frames, f0)
+    torch.testing.assert_close(same.frames, plan.frames, rtol=0, atol=1e-4)
+    assert [s.end for s in same.tokens] == [s.end for s in plan.tokens]
+    longer = voice.change_prosody(plan, [2 * n for n in frames], f0)
+    assert len(longer.frames) == 2 * len(plan.frames)
+    higher = voice.change_prosody(plan, frames, [1.5 * hertz for hertz in f0])
+    assert higher.frames.shape == plan.frames.shape
+    assert not torch.allclose(higher.frames, plan.frames, atol=1e-3)
+    assert [s.f0 for s in higher.tokens] == pytest.approx([1.5 * hertz for hertz in f0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("frames", "f0", "words"),
+    [
+        ([1], None, "durations, one per phone or pause, found 1"),
+        (None, [100.0], "F0 values, one per phone or pause, found 1"),
+        ([-1], None, "durations must be 0 to"),
+        ([10**9], None, "durations must be 0 to"),
+        (None, [float("nan")], "F0 values must be 40 to 1000, found nan"),
+    ],
+)
+def test_a_changed_sentence_is_checked(
+    voice: Voice, frames: list[int] | None, f0: list[float] | None, words: str
+) -> None:
+    plan = next(voice.plan(TEXT))
+    count = len(plan.tokens)
+    chosen_frames = [5] * count if frames is None else frames
+    chosen_f0 = [200.0] * count if f0 is None else f0
+    if "must be" in words:
+        chosen_frames, chosen_f0 = (v * (count // len(v)) for v in (chosen_frames, chosen_f0))
+    with pytest.raises(ConditionError, match=words):
+        voice.change_prosody(plan, chosen_frames, chosen_f0)

@@ -29,6 +29,8 @@ MAX_PITCH = 12.0  # semitones, up or down
 MAX_LOUDNESS = 12.0  # dB, up or down
 SHORTEST_PHONE = 1  # frames
 LONGEST_PHONE = 1.0  # s; a longer prediction is an error of the model
+SEMITONES = 12  # of an octave
+F0_MIN, F0_MAX = 40.0, 1000.0  # Hz, of a changed melody
 PAUSE_SECONDS = {",": 0.0, ";": 0.05, ".": 0.15, "?": 0.15, "!": 0.15}  # added after a sentence
 
 
@@ -70,13 +72,17 @@ class SpokenToken:
     Attributes:
         token: what is spoken.
         start, end: seconds from the beginning of the sentence.
+        frames: number of its mel frames.
         f0: Hz.
+        energy: mean of the scaled mel frames, without the loudness of the style.
     """
 
     token: Token
     start: float
     end: float
+    frames: int
     f0: float
+    energy: float
 
 
 @dataclass(frozen=True)
@@ -87,11 +93,15 @@ class SentencePlan:
         sentence: the text and its phones.
         tokens: with their times.
         frames: (F, bands) mel frames.
+        speaker: index of the speaker.
+        loudness: of the style, dB.
     """
 
     sentence: SpokenSentence
     tokens: tuple[SpokenToken, ...]
     frames: Tensor
+    speaker: int
+    loudness: float
 
     def word_times(self) -> list[tuple[float, float]]:
         """Return start and end of each word as read, s."""
@@ -155,21 +165,79 @@ class Voice:
     def _plan_sentence(
         self, sentence: SpokenSentence, style: SpeakingStyle, speaker: int
     ) -> SentencePlan:
-        model, config = self.acoustic, self.acoustic.config
         tokens = sentence_tokens(sentence)
-        counts = torch.tensor([len(tokens)])
-        hidden = model.encode(encode_tokens(tokens)[None], torch.tensor([speaker]), counts)
-        prosody = model.predict_prosody(hidden, counts)
+        hidden = self._encode(tokens, speaker)
+        prosody = self.acoustic.predict_prosody(hidden, torch.tensor([len(tokens)]))
         durations = self._choose_durations(tokens, prosody, style)
+        octave = torch.tensor(2.0).log() / self.acoustic.config.f0_deviation[speaker]
+        f0 = style.melody * prosody.f0 + style.pitch / SEMITONES * octave
+        prosody = prosody._replace(f0=f0)
+        return self._decode(sentence, tokens, hidden, prosody, durations, speaker, style.loudness)
+
+    @torch.no_grad()
+    def change_prosody(
+        self, plan: SentencePlan, frames: Sequence[int], f0: Sequence[float]
+    ) -> SentencePlan:
+        """Return the plan of the same sentence with other durations and another melody.
+
+        Args:
+            plan: of `plan`.
+            frames: of each token; 0 leaves a token out.
+            f0: of each token, Hz.
+        Raises:
+            ConditionError: there are more or fewer values than tokens, or a value is out of range.
+        """
+        config, count = self.acoustic.config, len(plan.tokens)
+        longest = round(LONGEST_PHONE * config.frames_per_second)
+        for name, values, (low, high) in (
+            ("durations", frames, (0, longest)),
+            ("F0 values", f0, (F0_MIN, F0_MAX)),
+        ):
+            if len(values) != count:
+                raise ConditionError(
+                    f"expected {count} {name}, one per phone or pause, found {len(values)}"
+                )
+            wrong = next((value for value in values if not low <= value <= high), None)
+            if wrong is not None:
+                raise ConditionError(f"{name} must be {low:g} to {high:g}, found {wrong:g}")
+        tokens = [spoken.token for spoken in plan.tokens]
+        mean, deviation = config.f0_mean[plan.speaker], config.f0_deviation[plan.speaker]
+        durations = torch.tensor([list(map(int, frames))])
+        prosody = Prosody(
+            (durations + 1.0).log(),
+            (torch.tensor([list(f0)]).log() - mean) / deviation,
+            torch.tensor([[spoken.energy for spoken in plan.tokens]]),
+        )
+        hidden = self._encode(tokens, plan.speaker)
+        return self._decode(
+            plan.sentence, tokens, hidden, prosody, durations, plan.speaker, plan.loudness
+        )
+
+    def _encode(self, tokens: Sequence[Token], speaker: int) -> Tensor:
+        """Return the hidden values (1, N, C) of the tokens of a sentence."""
+        counts = torch.tensor([len(tokens)])
+        return self.acoustic.encode(encode_tokens(tokens)[None], torch.tensor([speaker]), counts)
+
+    def _decode(
+        self,
+        sentence: SpokenSentence,
+        tokens: Sequence[Token],
+        hidden: Tensor,
+        prosody: Prosody,
+        durations: Tensor,
+        speaker: int,
+        loudness: float,
+    ) -> SentencePlan:
+        """Compute the mel frames and the times of a sentence, from values (1, N) of its tokens."""
+        config = self.acoustic.config
+        frames = self.acoustic.decode(hidden, prosody.f0, prosody.energy, durations)[0]
         mean, deviation = config.f0_mean[speaker], config.f0_deviation[speaker]
-        f0 = style.melody * prosody.f0 + style.pitch * (torch.tensor(2.0).log() / 12) / deviation
-        frames = model.decode(hidden, f0, prosody.energy, durations)[0]
-        frames = frames + style.loudness / MEL_SPAN
-        hertz = (mean + deviation * f0[0]).exp().tolist()
+        hertz = (mean + deviation * prosody.f0[0]).exp().tolist()
         ends = (durations[0].cumsum(0) / config.frames_per_second).tolist()
-        starts = [0.0, *ends[:-1]]
-        spoken = tuple(map(SpokenToken, tokens, starts, ends, hertz))
-        return SentencePlan(sentence, spoken, frames)
+        values = durations[0].tolist(), hertz, prosody.energy[0].tolist()
+        spoken = tuple(map(SpokenToken, tokens, [0.0, *ends[:-1]], ends, *values))
+        scaled = frames + loudness / MEL_SPAN
+        return SentencePlan(sentence, spoken, scaled, speaker, loudness)
 
     def _choose_durations(
         self, tokens: Sequence[Token], prosody: Prosody, style: SpeakingStyle
