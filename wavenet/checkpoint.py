@@ -259,7 +259,7 @@ def save_config(folder: Path, config: CheckpointConfig, replace: bool = True) ->
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint folder.
+    """Read a checkpoint folder; of a voice, its vocoder.
 
     Raises:
         CheckpointError: the folder or a file is missing or damaged, a value in the config is out
@@ -267,6 +267,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         OutOfMemory, DeviceError: the weights do not fit the device, or it is lost.
     """
     folder = checkpoint_folders.resolve_checkpoint(folder)
+    folder = checkpoint_folders.vocoder_folder(folder)
     config = load_config(folder)
     try:
         model = build(config)
@@ -280,12 +281,13 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
 
 
 def load_config(folder: str | Path) -> CheckpointConfig:
-    """Read only the config of a checkpoint folder.
+    """Read only the config of a checkpoint folder; of a voice, that of its vocoder.
 
     Raises:
         CheckpointError: as `load`.
     """
-    path = checkpoint_folders.resolve_checkpoint(folder) / CONFIG
+    path = checkpoint_folders.resolve_checkpoint(folder)
+    path = checkpoint_folders.vocoder_folder(path) / CONFIG
     try:
         found = path.parent.is_dir()
     except OSError as error:
@@ -306,10 +308,6 @@ def load_config(folder: str | Path) -> CheckpointConfig:
         raise CheckpointError(
             f"{path.parent} is an autoencoder, expected a model that generates; use it with the "
             "option --autoencoder of `wavenet autoencoder`"
-        )
-    if checkpoint_folders.VOICE_MARK in text:
-        raise CheckpointError(
-            f"{path.parent} is a voice, which speaks text; use it with `wavenet speak`"
         )
     try:
         return parse_config(CheckpointConfig, text, str(path))

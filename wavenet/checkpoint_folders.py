@@ -20,6 +20,8 @@ from wavenet.user_input.user_folders import checkpoints_folder
 CONFIG = "config.json"
 AUTOENCODER_MARK = b'"mel-autoencoder"'  # in the config of an autoencoder, and in no other
 VOICE_MARK = b'"kind": "voice"'  # in the config of a voice, and in no other
+MAX_VOICE_BYTES = 1 << 18  # of the config of a voice
+VOCODER = "vocoder"  # folder of the checkpoint of a voice, in the folder of the voice
 COMPARISON = "compare"  # folder of the members of a comparison, among the checkpoints
 # OWNER/NAME of the Hugging Face Hub
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -86,8 +88,31 @@ def list_members(root: Path) -> dict[str, Path]:
     return {f"{COMPARISON}/{name}": path for name, path in found.items()}
 
 
+def is_voice(folder: Path) -> bool:
+    """Return whether a folder is that of a voice, which contains a checkpoint, its vocoder."""
+    if not _is_checkpoint(folder):  # also a pipe, which would block
+        return False
+    try:
+        with (folder / CONFIG).open("rb") as file:
+            return VOICE_MARK in file.read(MAX_VOICE_BYTES)
+    except OSError:
+        return False
+
+
+def vocoder_folder(folder: Path) -> Path:
+    """Return the folder of the checkpoint in a folder: of a voice, that of its vocoder."""
+    return folder / VOCODER if is_voice(folder) else folder
+
+
+def named_folder(folder: Path) -> Path:
+    """Return the folder that has the name of a checkpoint: of a vocoder, that of its voice."""
+    is_part = folder.name == VOCODER and is_voice(folder.parent)
+    return folder.parent if is_part else folder
+
+
 def studio_name(folder: Path) -> str:
     """Return the name of a checkpoint folder in the studio: NAME, of a member compare/NAME."""
+    folder = named_folder(folder)
     return f"{COMPARISON}/{folder.name}" if folder.parent.name == COMPARISON else folder.name
 
 

@@ -12,6 +12,7 @@ import torch
 from tests.speech.test_acoustic_model import CONFIG
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
+from wavenet.checkpoint_folders import studio_name
 from wavenet.codec import MuLawCodec
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.wavenet import WaveNetConfig
@@ -146,9 +147,16 @@ def test_a_vocoder_of_other_frames_is_refused(folder: Path, tmp_path: Path) -> N
         load_voice(other)
 
 
-def test_a_voice_is_no_checkpoint_and_a_checkpoint_no_voice(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is a voice"):
-        checkpoint.load(folder)
+def test_a_voice_is_used_as_a_checkpoint_by_its_vocoder(folder: Path) -> None:
+    loaded, vocoder = checkpoint.load(folder), checkpoint.load(folder / "vocoder")
+    assert loaded.config == vocoder.config == checkpoint.load_config(folder)
+    assert loaded.folder == vocoder.folder == folder / "vocoder"
+    weights = vocoder.model.state_dict()
+    assert all(torch.equal(value, weights[k]) for k, value in loaded.model.state_dict().items())
+    assert studio_name(loaded.folder) == folder.name
+
+
+def test_a_checkpoint_is_no_voice(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a voice but another model"):
         load_voice(folder / "vocoder")
     with pytest.raises(CheckpointError, match="is not a voice"):

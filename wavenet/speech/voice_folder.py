@@ -17,7 +17,7 @@ from pathlib import Path
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
-from wavenet.checkpoint_folders import CONFIG, VOICE_MARK, resolve_checkpoint
+from wavenet.checkpoint_folders import CONFIG, VOCODER, VOICE_MARK, resolve_checkpoint
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.conditions import MelCondition
@@ -25,7 +25,6 @@ from wavenet.speech.acoustic_model import AcousticConfig, AcousticModel
 from wavenet.speech.voice import Voice
 from wavenet.weights_file import WEIGHTS, read_bytes, read_weights, write_weights
 
-VOCODER = "vocoder"
 MAX_CONFIG_BYTES = 1 << 18
 
 

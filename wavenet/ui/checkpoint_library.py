@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from wavenet.checkpoint import CONFIG, Checkpoint, load
-from wavenet.checkpoint_folders import COMPARISON, list_in_studio, list_members
+from wavenet.checkpoint_folders import COMPARISON, list_in_studio, list_members, vocoder_folder
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import CheckpointError
@@ -39,7 +39,7 @@ def find_folder(root: Path, name: str | None) -> Path | None:
 
 
 def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
-    """Load a checkpoint by its name; it is cached until its files change.
+    """Load a checkpoint by its name, of a voice its vocoder; it is cached until its files change.
 
     Raises:
         CheckpointError: the checkpoint does not exist, or is damaged.
@@ -53,6 +53,7 @@ def load_checkpoint(root: Path, name: str | None) -> Checkpoint:
             )
         found = "nothing" if name is None else repr(name[:100])
         raise CheckpointError(f"expected a model here ({', '.join(known)}), found {found}")
+    folder = vocoder_folder(folder)
     return _load_cached(folder, _modification_times(folder), device_for("auto"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from wavenet.checkpoint_folders import studio_name
+from wavenet.checkpoint_folders import named_folder, studio_name
 from wavenet.config import make_config
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.ui.generate.generation_job import (
@@ -156,7 +156,7 @@ def _vocode_command(job: GenerationJob, seed: int, name: str) -> list[str]:
 
 
 def _common_options(job: GenerationJob) -> list[str]:
-    settings, folder = job.settings, Path(job.checkpoint.folder)
+    settings, folder = job.settings, named_folder(Path(job.checkpoint.folder))
     name = studio_name(folder)
     words = ["--checkpoint", f"{folder.parents[name.count('/')].name}/{name}"]
     for name, value in settings.conditions.items():

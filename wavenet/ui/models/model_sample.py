@@ -14,6 +14,7 @@ from audio_utils import io
 from audio_utils.atomic_files import atomic_file
 from audio_utils.example_sound import make_example_sound
 from wavenet.checkpoint import CONFIG, Checkpoint
+from wavenet.checkpoint_folders import named_folder
 from wavenet.ui.generate.generate_events import Start
 from wavenet.ui.generate.generation_job import (
     GenerateSettings,
@@ -46,7 +47,7 @@ def make_sample(checkpoint: Checkpoint, start: Start) -> Path:
     Raises:
         WaveNetError: the model cannot generate.
     """
-    path, source = sample_path(checkpoint.folder), None
+    path, source = sample_path(named_folder(checkpoint.folder)), None
     rate = checkpoint.config.audio.sample_rate
     path.parent.mkdir(parents=True, exist_ok=True)
     if checkpoint.config.model.locals:

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from audio_utils.errors import AudioError
+from wavenet.checkpoint_folders import named_folder
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing import zip_archive
 from wavenet.sharing.local_models import delete_model, mark_added, rename_model
@@ -101,6 +102,10 @@ def pack_model(page: Page, name: str) -> Iterator[Values]:
     """Yield the path of a zip of a model; the page keeps a copy."""
     with tempfile.TemporaryDirectory() as folder:
         source = load_checkpoint(page.root, name).folder
+        if named_folder(source) != source:
+            raise ConditionError(
+                f"{name} is a voice, which has no zip file; copy the folder {name} instead"
+            )
         path = Path(folder) / f"{source.name}.zip"
         zip_archive.pack(source, path)
         yield {"package": str(path), "message": ""}
