@@ -8,13 +8,15 @@ times of its words and phones. A sentence is generated as soon as it has been re
 needs little memory. Called by `wavenet speak`, batches and the studio.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wavenet.checkpoint import Checkpoint
+from wavenet.engines.engine import Engine
 from wavenet.errors import ConditionError
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
@@ -27,11 +29,11 @@ from wavenet.speech.tokens import NO_WORD, Token, encode_tokens, sentence_tokens
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 MAX_PITCH = 12.0  # semitones, up or down
 MAX_LOUDNESS = 12.0  # dB, up or down
+MAX_MELODY = 3.0
 SHORTEST_PHONE = 1  # frames
 LONGEST_PHONE = 1.0  # s; a longer prediction is an error of the model
 SEMITONES = 12  # of an octave
 F0_MIN, F0_MAX = 40.0, 1000.0  # Hz, of a changed melody
-PAUSE_SECONDS = {",": 0.0, ";": 0.05, ".": 0.15, "?": 0.15, "!": 0.15}  # added after a sentence
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class SpeakingStyle:
             "speed": (MIN_SPEED, MAX_SPEED),
             "pitch": (-MAX_PITCH, MAX_PITCH),
             "loudness": (-MAX_LOUDNESS, MAX_LOUDNESS),
-            "melody": (0.0, 3.0),
+            "melody": (0.0, MAX_MELODY),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -93,6 +95,7 @@ class SentencePlan:
         sentence: the text and its phones.
         tokens: with their times.
         frames: (F, bands) mel frames.
+        index: of the sentence among those that are spoken; it selects the noise stream.
         speaker: index of the speaker.
         loudness: of the style, dB.
     """
@@ -100,6 +103,7 @@ class SentencePlan:
     sentence: SpokenSentence
     tokens: tuple[SpokenToken, ...]
     frames: Tensor
+    index: int
     speaker: int
     loudness: float
 
@@ -133,6 +137,7 @@ class Voice:
         text: str | Iterable[str],
         style: SpeakingStyle | None = None,
         speaker: str | None = None,
+        notify: Callable[[str], object] | None = None,
     ) -> Iterator[SentencePlan]:
         """Plan the sentences of a text one by one.
 
@@ -140,15 +145,29 @@ class Voice:
             text: of any length, or its parts in order.
             style: how it is spoken.
             speaker: one of the config; None: the first.
+            notify: called with each notice of what was left out, such as emoji.
         Raises:
             ConditionError: the speaker is unknown, or a pronunciation.
         """
-        index = self._speaker_index(speaker)
+        number = self._speaker_index(speaker)
         sentences = text_to_phones(text, self.pronunciations)
-        style = style or SpeakingStyle()
-        return (
-            self._plan_sentence(sentence, style, index) for sentence in sentences if sentence.phones
-        )
+        return self._plan_sentences(sentences, style or SpeakingStyle(), number, notify)
+
+    def _plan_sentences(
+        self,
+        sentences: Iterable[SpokenSentence],
+        style: SpeakingStyle,
+        speaker: int,
+        notify: Callable[[str], object] | None,
+    ) -> Iterator[SentencePlan]:
+        index = 0
+        for sentence in sentences:
+            if notify is not None:
+                for notice in sentence.notices:
+                    notify(notice)
+            if sentence.phones:
+                yield self._plan_sentence(sentence, style, speaker, index)
+                index += 1
 
     def _speaker_index(self, speaker: str | None) -> int:
         known = self.acoustic.config.speakers
@@ -163,7 +182,7 @@ class Voice:
 
     @torch.no_grad()
     def _plan_sentence(
-        self, sentence: SpokenSentence, style: SpeakingStyle, speaker: int
+        self, sentence: SpokenSentence, style: SpeakingStyle, speaker: int, index: int
     ) -> SentencePlan:
         tokens = sentence_tokens(sentence)
         hidden = self._encode(tokens, speaker)
@@ -172,7 +191,9 @@ class Voice:
         octave = torch.tensor(2.0).log() / self.acoustic.config.f0_deviation[speaker]
         f0 = style.melody * prosody.f0 + style.pitch / SEMITONES * octave
         prosody = prosody._replace(f0=f0)
-        return self._decode(sentence, tokens, hidden, prosody, durations, speaker, style.loudness)
+        spoken, frames = self._decode(tokens, hidden, prosody, durations, speaker)
+        frames = frames + style.loudness / MEL_SPAN
+        return SentencePlan(sentence, spoken, frames, index, speaker, style.loudness)
 
     @torch.no_grad()
     def change_prosody(
@@ -209,9 +230,8 @@ class Voice:
             torch.tensor([[spoken.energy for spoken in plan.tokens]]),
         )
         hidden = self._encode(tokens, plan.speaker)
-        return self._decode(
-            plan.sentence, tokens, hidden, prosody, durations, plan.speaker, plan.loudness
-        )
+        spoken, decoded = self._decode(tokens, hidden, prosody, durations, plan.speaker)
+        return replace(plan, tokens=spoken, frames=decoded + plan.loudness / MEL_SPAN)
 
     def _encode(self, tokens: Sequence[Token], speaker: int) -> Tensor:
         """Return the hidden values (1, N, C) of the tokens of a sentence."""
@@ -220,24 +240,27 @@ class Voice:
 
     def _decode(
         self,
-        sentence: SpokenSentence,
         tokens: Sequence[Token],
         hidden: Tensor,
         prosody: Prosody,
         durations: Tensor,
         speaker: int,
-        loudness: float,
-    ) -> SentencePlan:
-        """Compute the mel frames and the times of a sentence, from values (1, N) of its tokens."""
+    ) -> tuple[tuple[SpokenToken, ...], Tensor]:
+        """Return the tokens of a sentence with their times, and its frames (F, bands).
+
+        Args:
+            tokens: of the sentence.
+            hidden: (1, N, C) of `_encode`.
+            prosody, durations: (1, N) each.
+            speaker: index of the speaker.
+        """
         config = self.acoustic.config
         frames = self.acoustic.decode(hidden, prosody.f0, prosody.energy, durations)[0]
         mean, deviation = config.f0_mean[speaker], config.f0_deviation[speaker]
         hertz = (mean + deviation * prosody.f0[0]).exp().tolist()
         ends = (durations[0].cumsum(0) / config.frames_per_second).tolist()
         values = durations[0].tolist(), hertz, prosody.energy[0].tolist()
-        spoken = tuple(map(SpokenToken, tokens, [0.0, *ends[:-1]], ends, *values))
-        scaled = frames + loudness / MEL_SPAN
-        return SentencePlan(sentence, spoken, scaled, speaker, loudness)
+        return tuple(map(SpokenToken, tokens, [0.0, *ends[:-1]], ends, *values)), frames
 
     def _choose_durations(
         self, tokens: Sequence[Token], prosody: Prosody, style: SpeakingStyle
@@ -254,7 +277,7 @@ class Voice:
         plan: SentencePlan,
         seed: int = 0,
         sampling: SamplingConfig | None = None,
-        engine: str = "auto",
+        engine: str | Engine[Any] = "auto",
     ) -> Iterator[Tensor]:
         """Generate the sound of a planned sentence chunk by chunk, (n,) float32 each.
 
@@ -262,9 +285,15 @@ class Voice:
             plan: of `plan`.
             seed: of the noise of the WaveNet.
             sampling: of the WaveNet; by default that of its checkpoint.
-            engine: as in `generate`.
+            engine: as in `generate`; for several sentences an engine, which is then built once.
         """
-        samples = (len(plan.frames) - 1) * self.acoustic.config.hop
-        request = GenerationRequest(samples, seed=seed, frame_features=plan.frames)
+        request = self.make_request(plan, seed)
         for chunk in generate(self.vocoder, [request], sampling, engine):
             yield chunk.waveforms[0]
+
+    def make_request(self, plan: SentencePlan, seed: int = 0) -> GenerationRequest:
+        """Return the request to the vocoder for a planned sentence."""
+        samples = (len(plan.frames) - 1) * self.acoustic.config.hop
+        return GenerationRequest(
+            samples, seed=seed, noise_stream=plan.index, frame_features=plan.frames
+        )
