@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
+from torch import Tensor
 
 from audio_utils import io
 from wavenet.checkpoint import Checkpoint
@@ -39,6 +40,7 @@ from wavenet.ui.generate.generation_job import (
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors
 from wavenet.ui.server.uploads import upload_path
+from wavenet.ui.speak.speech_job import SpeechResult, SpeechSettings, make_speech_job
 from wavenet.ui.turns import Turns
 from wavenet.user_input.typed_numbers import parse_number
 
@@ -94,6 +96,7 @@ def make_functions(root: Path, turns: Turns) -> dict[str, Function]:
         "generate": make_generate(*shared),
         "continue": make_continue(*shared),
         "vocode": make_vocode(*shared),
+        "speak": make_speak(*shared),
         "analyse": make_analyse(),
         "score": make_score(*shared),
     }
@@ -248,6 +251,60 @@ def make_vocode(root: Path, turns: Turns) -> Function:
     return vocode
 
 
+def make_speak(root: Path, turns: Turns) -> Function:
+    """Return the function `speak` for a folder of checkpoints."""
+
+    def speak(
+        text: str,
+        voice: str = "kathleen",
+        speaker: str | None = None,
+        speed: float | str = 1.0,
+        pitch: float | str = 0.0,
+        loudness: float | str = 0.0,
+        melody: float | str = 1.0,
+        seed: int | str = -1,
+        temperature: float | str | None = None,
+        pronunciations: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Speak English text with a voice and return the sound as a lossless WAV file.
+
+        Args:
+            text: up to 3,000 characters; [[HH AH0 L OW1]] in it is a pronunciation.
+            voice: name of the voice.
+            speaker: of the voice; default: its first.
+            speed: 0.25 to 4; 2 is twice as fast.
+            pitch: semitones up or down, at most 12.
+            loudness: dB up or down, at most 12.
+            melody: movement of the pitch, at most 3; 0 is monotonous.
+            seed: the same seed produces the same audio; -1 uses a random seed, which the name of
+                the returned file contains.
+            temperature: of the WaveNet, above 0; default: that of the voice.
+            pronunciations: ARPAbet phones by word, such as {"GIF": "JH IH1 F"}.
+        Returns:
+            The WAV file.
+        """
+        with convert_user_errors():
+            numbers: dict[str, Any] = {
+                "speed": speed,
+                "pitch": pitch,
+                "loudness": loudness,
+                "melody": melody,
+            }
+            numbers |= {"seed": seed, "temperature": temperature}
+            values: dict[str, Any] = {"text": text, "speaker": speaker, **numbers}
+            for name, number in numbers.items():
+                if number is not None:
+                    kind = int if name == "seed" else float
+                    values[name] = parse_number(number, f"settings: {name}", kind)
+            values["pronunciations"] = pronunciations or {}
+            job = make_speech_job(root, voice, make_config(SpeechSettings, "settings", **values))
+            with turns.turn():
+                waveform = SpeechResult(job).complete().waveform
+            return _save_file(job.file_name, waveform, job.sample_rate)
+
+    return speak
+
+
 def make_analyse() -> Function:
     """Return the function `analyse`."""
 
@@ -329,8 +386,13 @@ def _save_clip(job: GenerationJob, turns: Turns, mel_matching: bool = False) -> 
         waveform = job.first_waveform()
         matched = match_mel(job, waveform) if mel_matching else None
     waveform = waveform if matched is None else matched
+    return _save_file(job.file_names[0], waveform, job.sample_rate)
+
+
+def _save_file(name: str, waveform: Tensor, sample_rate: int) -> dict[str, Any]:
+    """Save a waveform (T,) in the folder that the app serves."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / job.file_names[0]
-        io.write(path, waveform, job.sample_rate)
+        path = Path(folder) / name
+        io.write(path, waveform, sample_rate)
         # Gradio clients recognise a file only by this type; a path alone would be text.
         return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()

@@ -24,6 +24,12 @@ from wavenet.ui.generate.generation_job import (
 from wavenet.ui.generate.live_player import make_player, rate_message
 from wavenet.ui.page import Page, Settings, given_value
 from wavenet.ui.page_widgets import make_number, make_recording_input
+from wavenet.ui.speak.speech_controls import (
+    build_speech_controls,
+    is_voice_part,
+    make_speech_view,
+    wire_speech,
+)
 from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import REPEATABLE, UNQUEUED, by_name, pick
 
@@ -53,6 +59,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
+            speech = build_speech_controls(page)
             settings, controls = _settings(), _buttons()
             settings |= _sampling_settings()
             controls |= _recordings()
@@ -61,7 +68,9 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     stop = controls.pop("stop")
     page.recordings |= {"continue": "prompt", "resynthesise": "source"}
     page.kept |= settings
-    page.add_dependents({**settings, **controls, **pick(outputs, "player")}, _apply_settings)
+    page.add_dependents(
+        {**settings, **controls, **pick(outputs, "player", "view")}, _apply_settings
+    )
     outputs["history"] = page.history
     job_number = gr.Number(0, precision=0, visible=False)
     inputs = {"job_number": job_number, **page.inputs, **settings}  # `startPlayer` sets the first
@@ -82,6 +91,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     check = by_name(
         partial(generate_events.check_length, page), inputs, pick(controls, "length_note")
     )
+    wire_speech(page, speech, settings, outputs, job_number, stop_requests)
     settings["seconds"].input(**check, **UNQUEUED)
     for name in ("seconds", "seed"):
         settings[name].submit(None, js="() => pageEvents.press('generate')")
@@ -91,7 +101,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
 
 def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
     """Return the updates of the widgets for a checkpoint and settings."""
-    model = checkpoint.config.model
+    model, speaks = checkpoint.config.model, is_voice_part(checkpoint)
     values: dict[str, Any] = {"seconds": default_seconds(checkpoint), "seed": -1, "variants": 1}
     values |= {"engine": "auto", **default_sampling(checkpoint)}
     values |= {name: settings[name] for name in values if name in settings}
@@ -105,9 +115,14 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
         "source": {**given["source"], "visible": needs_recording},
         "prompt": {**given["prompt"], "visible": not needs_recording},
         "with_prompt": {**given["with_prompt"], "visible": not needs_recording},
-        "prompt_box": open_prompt(settings.get("prompt")),
+        "prompt_box": show_prompt(settings.get("prompt"), not needs_recording),
         "player": rate_message(checkpoint.config.audio.sample_rate),
-        "generate": gr.update(interactive=True),
+        "generate": gr.update(
+            value="Resynthesise" if speaks else "Generate",
+            variant="secondary" if speaks else "primary",
+            interactive=True,
+        ),
+        "view": None,
         "number": {**given["number"], "visible": can_say_numbers(model)},
         "say": gr.update(visible=can_say_numbers(model)),
         "length_note": (
@@ -116,9 +131,10 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
     }
 
 
-def open_prompt(prompt: str | None) -> Any:
+def show_prompt(prompt: str | None, is_visible: bool) -> Any:
     """Return the update of the box of the prompt: it is open if there is one."""
-    return gr.update(open=True) if prompt else gr.update()
+    shown = {"open": True} if prompt else {}
+    return gr.update(visible=is_visible, **shown)
 
 
 def _settings() -> dict[str, Any]:
@@ -173,6 +189,7 @@ def _recordings() -> dict[str, Any]:
 
 def _results() -> dict[str, Any]:
     widgets: dict[str, Any] = {"player": make_player(sample_rate=16_000)}
+    widgets["view"] = make_speech_view()
     with gr.Column(elem_id="results"):
         widgets["viewer"] = make_viewer("viewer", PLACEHOLDER)
         with gr.Accordion("Details", open=False):

@@ -154,6 +154,7 @@ function finishIfPlayed() {
 
 function endJob(name, text) {
   stopAudio();
+  tellHeard(job, null);
   job = null;
   updateButton();
   showStatus(name, text);
@@ -233,15 +234,21 @@ async function loseServer(lost) {
 
 // Without a server, Gradio may ignore a press; the status of the job before would look current.
 async function reportIgnoredPress(event) {
-  if (!event.target.closest?.('#generate, #say')) return;
+  if (!event.target.closest?.('#generate, #say, #speak')) return;
   const before = starts;
   await sleep(1000);
   if (starts === before && job === null && !await serverResponds()) showStatus('gone', NO_RESPONSE);
 }
 
+// Tells the page which part of the job is heard now; null: nothing.
+function tellHeard(number, seconds) {
+  window.dispatchEvent(new CustomEvent('studio-heard', { detail: { job: number, seconds } }));
+}
+
 function animate() {
   if (job === null) return;
   if (context) { schedule(); describe(); }
+  if (state.isPlaying) tellHeard(job, state.generated / rate - bufferedSeconds());
   draw();
   requestAnimationFrame(animate);
 }

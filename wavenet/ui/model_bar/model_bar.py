@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.checkpoint_folders import studio_name
+from wavenet.checkpoint_folders import named_folder, studio_name
 from wavenet.errors import WaveNetError
 from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.ui import hub_download
@@ -163,6 +163,7 @@ def describe_model(checkpoint: Checkpoint) -> str:
     }
     return render(
         "model_bar/model_about.html",
+        is_voice=named_folder(checkpoint.folder) != checkpoint.folder,
         usage=checkpoint.config.usage,
         rate=f"{rate:,}",
         parameters=f"{model.parameter_count:,}",

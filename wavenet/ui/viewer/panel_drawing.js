@@ -1,10 +1,10 @@
-// Draws the panels of the viewer with uPlot: curves, heat maps, waveforms and their axes. The page
+// Draws the panels of the viewer with uPlot: curves, heat maps, waveforms, intervals and their axes. The page
 // loads it before viewer.js, which calls `window.panelDrawing`.
 window.panelDrawing = (() => {
   const AXIS_WIDTH = 56; // px, equal in all panels, so that their time axes are aligned
   const RIGHT_PADDING = 8; // px
   const TIME_AXIS_HEIGHT = 26; // px, below the last panel
-  const HEIGHTS = { waveform: 100, line: 100, heatmap: 140 }; // px
+  const HEIGHTS = { waveform: 100, line: 100, heatmap: 140, intervals: 34 }; // px
 
   // Values of a panel in its unit, row after row from the lowest; NaN where there is no value.
   function decodeValues(spec) {
@@ -76,6 +76,25 @@ window.panelDrawing = (() => {
     }
   }
 
+  // The name of each interval between two bounds, where it fits; values are the bounds.
+  function drawIntervals(plot, { spec, values }, [from, to], colours) {
+    const { left, top, width, height } = plot.bbox;
+    const x = (seconds) => left + (width * (seconds - from)) / (to - from);
+    [plot.ctx.textAlign, plot.ctx.textBaseline] = ['center', 'middle'];
+    plot.ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    plot.ctx.strokeStyle = colours.grid;
+    plot.ctx.fillStyle = colours.text;
+    spec.names.forEach((name, n) => {
+      const [start, end] = [x(values[n]), x(values[n + 1])];
+      if (end < left || start > left + width) return;
+      plot.ctx.beginPath();
+      plot.ctx.moveTo(end, top);
+      plot.ctx.lineTo(end, top + height);
+      plot.ctx.stroke();
+      if (plot.ctx.measureText(name).width < end - start) plot.ctx.fillText(name, (start + end) / 2, top + height / 2);
+    });
+  }
+
   // Draws what uPlot does not know, clipped to the area inside the axes.
   function drawContent(plot, panel, colours, state) {
     const { left, top, width, height } = plot.bbox;
@@ -87,6 +106,7 @@ window.panelDrawing = (() => {
     plot.ctx.lineWidth = devicePixelRatio;
     if (panel.spec.kind === 'heatmap') drawHeatmap(plot, panel, state.view());
     if (panel.spec.kind === 'waveform') drawWaveform(plot, panel, state.view(), state.audio());
+    if (panel.spec.kind === 'intervals') drawIntervals(plot, panel, state.view(), colours);
     plot.ctx.restore();
   }
 
@@ -97,7 +117,7 @@ window.panelDrawing = (() => {
     const isHeatmap = spec.kind === 'heatmap';
     const grid = { show: !isHeatmap, stroke: colours.grid, width: 1 };
     const axis = { stroke: colours.text, font: '12px system-ui, sans-serif', grid, ticks: { show: false } };
-    const ticks = spec.ticks.length
+    const ticks = spec.ticks.length || spec.kind === 'intervals'
       ? { splits: () => spec.ticks.map(([value]) => value), values: () => spec.ticks.map(([, text]) => text) }
       : { space: 24 };
     const rows = spec.kind === 'line' ? spec.rows : 0;

@@ -43,13 +43,15 @@ class Panel:
 
     Attributes:
         title: shown above the picture.
-        kind: "waveform" (drawn from the audio), "line" or "heatmap".
-        values: (rows, F), NaN where there is no value; a line has a curve per row.
+        kind: "waveform" (drawn from the audio), "line", "heatmap" or "intervals".
+        values: (rows, F), NaN where there is no value; a line has a curve per row; intervals have
+            one row with their bounds, s.
         step: seconds from cell to cell.
         start: time at the left edge of the first cell, s.
         low, high: range of the values; other values are clipped.
         unit: of the values.
-        names: of a heatmap, from the lowest row; of the curves, if there are several.
+        names: of a heatmap, from the lowest row; of the curves, if there are several; of the
+            intervals.
         ticks: positions on the vertical axis, with their text.
         limit: of a heatmap with values of both signs: the colours range from -limit
             to limit; 0 if all values have one sign.

@@ -177,6 +177,7 @@ function describeValue({ spec, values }, row) {
   }
   const columns = values.length / spec.rows;
   const column = Math.min(columns - 1, Math.max(0, Math.floor((pointer - spec.start) / spec.step)));
+  if (spec.kind === 'intervals') return spec.names[values.findLastIndex((bound) => bound <= pointer)] || '';
   const describe = (n) => {
     const value = values[n * columns + column];
     return Number.isNaN(value) ? 'none' : `${value.toFixed(digits)} ${spec.unit}`;
@@ -262,6 +263,13 @@ function pause() {
   source.stop();
   source = null;
   place();
+  tellHeard(null);
+}
+
+// The view of a spoken text marks the words that are heard; `job` is that of its message.
+function tellHeard(seconds) {
+  if (clip?.job === undefined) return;
+  window.dispatchEvent(new CustomEvent('studio-heard', { detail: { job: clip.job, seconds } }));
 }
 
 function play(from = position) {
@@ -282,7 +290,7 @@ function play(from = position) {
     started.start(startedAt, first, end - first);
   }
   [source, position] = [started, first];
-  started.onended = () => { if (source === started) { [source, position] = [null, start]; place(); } };
+  started.onended = () => { if (source === started) { [source, position] = [null, start]; place(); tellHeard(null); } };
   function follow() {
     if (source !== started) return;
     // What is heard now was given to the output earlier.
@@ -292,6 +300,7 @@ function play(from = position) {
     const isOutside = position > view[1] || position < view[0];
     if (isOutside && !prefersLessMotion()) setView(position, position + view[1] - view[0]);
     place();
+    tellHeard(position);
     requestAnimationFrame(follow);
   }
   follow();

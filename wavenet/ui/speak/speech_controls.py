@@ -1,0 +1,116 @@
+"""The widgets of text to speech in the Generate tab, shown for a voice.
+
+Input: the page. Output: widgets with their events. Called by `generate_tab`.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wavenet.checkpoint import Checkpoint
+from wavenet.checkpoint_folders import named_folder
+from wavenet.speech.voice import MAX_LOUDNESS, MAX_MELODY, MAX_PITCH
+from wavenet.speech.voice_folder import load_acoustic_model
+from wavenet.ui.event_handling import StopRequests
+from wavenet.ui.page import Page, Settings, given_value
+from wavenet.ui.speak.speech_events import STYLE, run_speech
+from wavenet.ui.speak.speech_job import MAX_CHARACTERS
+from wavenet.ui.templates import scripted_html
+from wavenet.ui.wiring import REPEATABLE, UNQUEUED, by_name, pick
+
+EXAMPLE = "Hello! Type a sentence, and I will speak it."
+# Name -> lowest value, highest value, first value, step, label.
+SLIDERS = {
+    "speed": (0.5, 2, 1, 0.05, "Speed (2: twice as fast)"),
+    "pitch": (-MAX_PITCH, MAX_PITCH, 0, 0.5, "Pitch (semitones)"),
+    "melody": (0, MAX_MELODY, 1, 0.1, "Melody: movement of the pitch (0: monotonous)"),
+    "loudness": (-MAX_LOUDNESS, MAX_LOUDNESS, 0, 0.5, "Loudness (dB)"),
+}
+
+
+def is_voice_part(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint is the vocoder of a voice."""
+    folder = Path(checkpoint.folder)
+    return named_folder(folder) != folder
+
+
+def build_speech_controls(page: Page) -> dict[str, Any]:
+    """Build the text, the button and the style; all hidden until a voice is chosen."""
+    with gr.Column(visible=False, elem_id="speech-controls") as box:
+        text = gr.Textbox(
+            EXAMPLE,
+            label="Text to speak (English)",
+            lines=3,
+            max_lines=12,
+            max_length=MAX_CHARACTERS,
+            elem_id="speech-text",
+            info="Shift+Enter speaks it. [[HH AH0 L OW1]] is a pronunciation.",
+        )
+        speak = gr.Button("Speak", variant="primary", elem_id="speak")
+        with gr.Accordion("Style", open=False, elem_id="speech-style"):
+            speaker = gr.Dropdown([], label="Speaker", visible=False, elem_id="speaker")
+            sliders = {
+                name: gr.Slider(low, high, value, step=step, label=label, elem_id=name)
+                for name, (low, high, value, step, label) in SLIDERS.items()
+            }
+    widgets: dict[str, Any] = {"text": text, "speaker": speaker, **sliders}
+    page.kept |= widgets
+    page.add_dependents({**widgets, "speech_box": box}, _apply_settings)
+    return {**widgets, "speak": speak}
+
+
+def make_speech_view() -> gr.HTML:
+    """Build the view of the spoken text; its value is a message of `speech_message`."""
+    return scripted_html("speak/speech_view", "speech-view", scripts=("svg_plots",))
+
+
+def wire_speech(
+    page: Page,
+    controls: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    job_number: gr.Number,
+    stop_requests: StopRequests,
+) -> None:
+    """Connect Speak.
+
+    Args:
+        page: what all tabs share.
+        controls: of `build_speech_controls`.
+        settings: the seed, the temperature and the engine, by name.
+        outputs: of the Generate tab, with the view of the text.
+        job_number: set by the browser.
+        stop_requests: of the Generate tab, whose button stops also this job.
+    """
+    inputs = {"job_number": job_number, "view": outputs["view"]}
+    inputs |= pick(page.inputs, "token", "name")
+    inputs |= pick(controls, "text", "speaker", *STYLE)
+    inputs |= pick(settings, "seed", "temperature", "engine")
+    job = by_name(partial(run_speech, page, stop_requests), inputs, outputs)
+    for press in (controls["speak"].click, controls["text"].submit):
+        started = press(**job, **REPEATABLE, js="pageEvents.startPlayer")
+        started.failure(None, js="pageEvents.failPlayer", **UNQUEUED)
+
+
+def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
+    """Return the updates of the widgets for a checkpoint and settings."""
+    shown = is_voice_part(checkpoint)
+    updates: dict[str, Any] = {"speech_box": gr.update(visible=shown)}
+    updates |= {name: settings.get(name, first) for name, (_, _, first, _, _) in SLIDERS.items()}
+    updates["text"] = given_value(settings, "text")
+    speakers = _speakers(checkpoint) if shown else []
+    chosen = settings.get("speaker")
+    updates["speaker"] = gr.update(
+        choices=speakers,
+        value=chosen if chosen in speakers else next(iter(speakers), None),
+        visible=len(speakers) > 1,
+    )
+    return updates
+
+
+def _speakers(checkpoint: Checkpoint) -> list[str]:
+    model = load_acoustic_model(named_folder(Path(checkpoint.folder)))
+    return list(model.config.speakers)
