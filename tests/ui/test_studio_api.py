@@ -48,7 +48,7 @@ from .conftest import RATE, SPEAKERS, bare_page, save_checkpoint, tone
 from .studio_process import studio_process
 
 CONDITIONS = {"digit": "7", "speaker": "jackson"}
-NAMES = ["generate", "continue", "vocode", "analyse", "score"]
+NAMES = ["generate", "continue", "vocode", "speak", "analyse", "score"]
 HAS_MCP = importlib.util.find_spec("mcp") is not None
 needs_mcp = pytest.mark.skipif(not HAS_MCP, reason='mcp is not installed: pip install "mcp>=1.21"')
 

@@ -133,8 +133,9 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
 
 def show_prompt(prompt: str | None, is_visible: bool) -> Any:
     """Return the update of the box of the prompt: it is open if there is one."""
-    shown = {"open": True} if prompt else {}
-    return gr.update(visible=is_visible, **shown)
+    if prompt:
+        return gr.update(open=True, visible=is_visible)
+    return gr.update(visible=is_visible)
 
 
 def _settings() -> dict[str, Any]:
