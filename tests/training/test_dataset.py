@@ -8,6 +8,7 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from audio_utils.io import Recording
 from wavenet.errors import DataError
@@ -17,6 +18,7 @@ from wavenet.model.conditions import (
     PositionCondition,
     VectorCondition,
 )
+from wavenet.model.frame_scales import scale_frames
 from wavenet.training.batches import collate
 from wavenet.training.dataset import cut_recording, read_dataset
 from wavenet.training.recipe import DataConfig
@@ -125,6 +127,31 @@ def test_a_file_with_missing_or_too_few_frames_is_skipped(long_file):
     assert len(dataset.skipped) == 2
     assert "found mel 91, curve 60" in dataset.skipped[0]
     assert "third.curve.npy" in dataset.skipped[1]
+
+
+def test_stored_frames_replace_computed_ones(long_file):
+    config = make_config(FRAMES[:1])
+    data = DataConfig(folder=str(long_file), validation_fraction=0)
+    (computed,) = read_dataset(data, RATE, config.model).train
+    levels = np.random.default_rng(0).uniform(-60, 0, (91, 20)).astype(np.float32)
+    np.save(long_file / "long.mel.npy", levels)
+    (still,) = read_dataset(data, RATE, config.model).train
+    torch.testing.assert_close(still.frame_features, computed.frame_features)
+    with_files = data.model_copy(update={"stored_frames": True})
+    stored = read_dataset(with_files, RATE, config.model)
+    expected = scale_frames(FRAMES[0], torch.from_numpy(levels))
+    torch.testing.assert_close(stored.train[0].frame_features, expected)
+    np.save(long_file / "long.mel.npy", levels - 1)
+    other = read_dataset(with_files, RATE, config.model)
+    assert other.recordings != stored.recordings  # their hashes
+    (long_file / "long.mel.npy").unlink()
+    with pytest.raises(DataError, match=r"long\.mel\.npy"):
+        read_dataset(with_files, RATE, config.model)
+
+
+def test_stored_frames_have_one_speed():
+    with pytest.raises(ValidationError, match="stored_frames cannot be used"):
+        DataConfig(stored_frames=True, speed_perturbation=(0.9,))
 
 
 def test_frames_get_louder_with_the_recording(long_file):

@@ -17,7 +17,6 @@ from torch import Tensor
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import DataError
 from wavenet.model.conditioning import ConditionValue
-from wavenet.model.conditions import FramesCondition, VectorCondition
 from wavenet.model.frame_features import compute_frame_features
 from wavenet.model.model_config import ModelConfig
 from wavenet.training.held_out import SplitInput, match_held_out, split_recordings
@@ -195,7 +194,7 @@ def _check_corpus(data: DataConfig, corpus: Corpus, sample_rate: int, model: Mod
             f"the corpus {folder} holds its recordings at one speed; remove "
             "data.speed_perturbation from the recipe, or train from the folder of recordings"
         )
-    arrays = [c.name for c in model.conditions if isinstance(c, FramesCondition | VectorCondition)]
+    arrays = [c.name for c in data.conditions_with_files(model.conditions)]
     if arrays:
         raise DataError(
             f"the condition {arrays[0]!r} is read from files beside recordings, which a prepared "

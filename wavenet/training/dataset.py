@@ -20,7 +20,7 @@ from wavenet.corpus.format import is_corpus, read_corpus_report
 from wavenet.corpus.reader import Corpus
 from wavenet.errors import ConditionError, DataError
 from wavenet.model.conditioning import ConditionValue
-from wavenet.model.conditions import Condition, FramesCondition, VectorCondition
+from wavenet.model.conditions import Condition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.recordings.audio_metadata import (
@@ -148,7 +148,7 @@ def _read_folder(folder: Path, data: DataConfig, sample_rate: int, model: ModelC
             clips, found = _read_clips(entry, data, sample_rate, model, 1.0)
             is_trained = split_point(data, entry.fields, len(clips), number, len(entries))
             perturbed = _read_other_speeds(entry, data, sample_rate, model) if is_trained else []
-            digest = _hash_recording(entry, model)
+            digest = _hash_recording(entry, data, model)
         except (AudioError, ConditionError) as error:
             skipped.append(str(error))
             left_out.add(unreadable_reason(entry.path), relative_name(entry.path, folder))
@@ -202,8 +202,9 @@ def _describe_recording(recording: _FolderRecording, split: RecordingSplit) -> R
     return RecordingRecord(samples=samples, digest=recording.digest, part=part)
 
 
-def _hash_recording(entry: AudioFile, model: ModelConfig) -> str:
-    arrays = [_array_path(entry.path, c.name) for c in _conditions_from_files(model.conditions)]
+def _hash_recording(entry: AudioFile, data: DataConfig, model: ModelConfig) -> str:
+    stored = data.conditions_with_files(model.conditions)
+    arrays = [_array_path(entry.path, condition.name) for condition in stored]
     used = {c.name for c in (*model.labels, *model.globals)}
     return hash_recording(
         entry.path, arrays, {name: value for name, value in entry.fields.items() if name in used}
@@ -324,11 +325,10 @@ def _read_clips(
         normalize=data.normalize,
     )
     waveform = recording.waveform
-    frames = compute_frame_features(
-        model, sample_rate, waveform, _read_arrays(entry.path, model.locals)
-    )
+    arrays = _read_arrays(entry.path, data, model.locals)
+    frames = compute_frame_features(model, sample_rate, waveform, arrays)
     fields: dict[str, ConditionValue] = {**entry.fields}
-    fields |= _read_arrays(entry.path, model.globals)
+    fields |= _read_arrays(entry.path, data, model.globals)
     max_targets = max_clip_targets(data, sample_rate)
     clips = cut_recording(waveform, fields, max_targets, model, entry.path.name, frames)
     return clips, recording.levels
@@ -363,18 +363,14 @@ def cut_recording(
     return clips
 
 
-def _read_arrays(path: Path, conditions: Iterable[Condition]) -> dict[str, Tensor]:
+def _read_arrays(
+    path: Path, data: DataConfig, conditions: Iterable[Condition]
+) -> dict[str, Tensor]:
     """Read the arrays in files beside a recording, by condition name."""
     return {
         condition.name: read_array(_array_path(path, condition.name))
-        for condition in _conditions_from_files(conditions)
+        for condition in data.conditions_with_files(conditions)
     }
-
-
-def _conditions_from_files(
-    conditions: Iterable[Condition],
-) -> list[FramesCondition | VectorCondition]:
-    return [c for c in conditions if isinstance(c, FramesCondition | VectorCondition)]
 
 
 def _array_path(path: Path, name: str) -> Path:

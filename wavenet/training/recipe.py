@@ -7,6 +7,7 @@ evaluations.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -18,7 +19,12 @@ from wavenet.codec import AnyCodec, MuLawCodec
 from wavenet.config import Fraction, Name, StrictConfig, load_toml
 from wavenet.errors import ConfigError
 from wavenet.model.architectures import AnyModelConfig
-from wavenet.model.conditions import FramesCondition
+from wavenet.model.conditions import (
+    Condition,
+    FramesCondition,
+    LocalCondition,
+    VectorCondition,
+)
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.user_paths import expand_home
 
@@ -42,6 +48,8 @@ class DataConfig(StrictConfig):
         max_seconds: longer files are cut into segments.
         speed_perturbation: speeds, besides 1, at which recordings for training are also played;
             pitch and timbre change with the speed.
+        stored_frames: read the frames of all local conditions from files beside the recordings,
+            such as `a.mel.npy` beside `a.wav`, instead of computing them.
     """
 
     folder: str | None = None
@@ -56,15 +64,28 @@ class DataConfig(StrictConfig):
     speed_perturbation: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(
         default=(), max_length=16
     )
+    stored_frames: bool = False
 
     @model_validator(mode="after")
     def _speeds_differ(self) -> Self:
+        if self.speed_perturbation and self.stored_frames:
+            raise ValueError(
+                "stored_frames cannot be used with speed_perturbation: the frames of a file have "
+                "one speed; remove one of the two"
+            )
         if len({1.0, *self.speed_perturbation}) <= len(self.speed_perturbation):
             raise ValueError(
                 "the speeds of speed_perturbation must differ from each other and from 1, which is "
                 "always included"
             )
         return self
+
+    def conditions_with_files(
+        self, conditions: Iterable[Condition]
+    ) -> list[VectorCondition | LocalCondition]:
+        """Return the conditions whose arrays are in files beside the recordings."""
+        kinds = LocalCondition if self.stored_frames else FramesCondition
+        return [c for c in conditions if isinstance(c, VectorCondition | kinds)]
 
 
 class TrainConfig(StrictConfig):
