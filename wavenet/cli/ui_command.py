@@ -52,7 +52,7 @@ def ui(
         bool,
         typer.Option(
             "--mcp",
-            help="Also serve generate, continue, vocode, analyse and score as MCP tools.",
+            help="Also serve generate, continue, vocode, speak, analyse and score as MCP tools.",
         ),
     ] = False,
 ) -> None:
