@@ -107,3 +107,26 @@ def test_parts_give_the_same_sentences_as_the_whole_text(text, size):
     whole = list(split_sentences(text))
     assert list(split_sentences(parts)) == whole
     assert "".join("".join(s.text.split()) for s in whole) == "".join(text.split())
+
+
+WORDS = ["Dr.", "U.S.", "e.g.", "No.", "J.", "The", "so.", "5.", "yes", "Yes!", "well...", "word, "]
+
+
+@given(st.lists(st.sampled_from([*WORDS, "\n\n", " " * 60]), max_size=300), st.integers(1, 90))
+def test_parts_of_a_text_with_abbreviations_give_the_same_sentences(words, size):
+    """A sentence may end before the next part is read, so its end must not depend on that part."""
+    text = " ".join(words)
+    parts = [text[i : i + size] for i in range(0, len(text), size)]
+    assert list(split_sentences(parts)) == list(split_sentences(text))
+
+
+def test_a_sentence_is_known_when_a_few_more_words_are():
+    read = []
+
+    def lines():
+        for n in range(50):
+            read.append(n)
+            yield "It goes on and on.\n"
+
+    assert next(split_sentences(lines())).text == "It goes on and on."
+    assert len(read) <= 7  # 100 characters behind it

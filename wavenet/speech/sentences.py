@@ -62,22 +62,25 @@ def split_sentences(text: str | Iterable[str]) -> Iterator[WrittenSentence]:
     parts = _parts_of(text) if isinstance(text, str) else iter(text)
     buffer, position, offset, is_complete = "", 0, 0, False
     while True:
-        while not is_complete and len(buffer) - position <= MAX_SENTENCE + _LOOKAHEAD:
-            part = next(parts, None)
-            is_complete = part is None
-            offset, buffer, position = offset + position, buffer[position:] + (part or ""), 0
-        start = position
-        while start < len(buffer) and buffer[start].isspace():
-            start += 1
-        if start > position:
-            position = start
-            continue  # the rest may be too short
-        if position == len(buffer):
+        while position < len(buffer) and buffer[position].isspace():
+            position += 1
+        if position == len(buffer) and is_complete:
             return
         end, pause = _find_end(buffer, position)
-        sentence = buffer[position:end].rstrip()
-        yield WrittenSentence(sentence, offset + position, pause)
-        position = end
+        if is_complete or _is_decided(buffer, position, end):
+            yield WrittenSentence(buffer[position:end].rstrip(), offset + position, pause)
+            position = end
+            continue
+        part = next(parts, None)
+        is_complete = part is None
+        offset, buffer, position = offset + position, buffer[position:] + (part or ""), 0
+
+
+def _is_decided(text: str, start: int, end: int) -> bool:
+    """Return whether a sentence ends at `end` whatever follows the text."""
+    if len(text) - start > MAX_SENTENCE + _LOOKAHEAD:
+        return True
+    return len(text[end:].lstrip()) >= _LOOKAHEAD
 
 
 def _parts_of(text: str) -> Iterator[str]:
