@@ -32,7 +32,7 @@ COMMANDS = [
     "analyse",
     "bench",
 ]
-COMMANDS += ["import", "ui", "doctor", "phones"]
+COMMANDS += ["import", "ui", "doctor", "phones", "speak"]
 GROUPS = ["data", "evaluate", "compare", "images", "autoencoder", "hub"]
 
 

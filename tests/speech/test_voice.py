@@ -10,52 +10,19 @@ import pytest
 import torch
 
 from tests.speech.test_acoustic_model import CONFIG
+from tests.speech.tiny_voice import save_vocoder, save_voice
 from wavenet import checkpoint
-from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.checkpoint_folders import studio_name
-from wavenet.codec import MuLawCodec
 from wavenet.errors import CheckpointError, ConditionError
-from wavenet.model.wavenet import WaveNetConfig
-from wavenet.speech.acoustic_model import AcousticModel
 from wavenet.speech.voice import SentencePlan, SpeakingStyle, Voice
-from wavenet.speech.voice_folder import copy_vocoder, load_voice, save_acoustic_model
+from wavenet.speech.voice_folder import copy_vocoder, load_voice
 
 TEXT = "Hello there, you. So it goes!"
 
 
-def save_vocoder(folder: Path, hop: int = CONFIG.hop) -> Path:
-    """Save a vocoder of random weights with pre-emphasis."""
-    model = WaveNetConfig(
-        residual_channels=8,
-        gate_channels=8,
-        skip_channels=8,
-        dilations=(1, 2, 4),
-        condition_channels=8,
-        condition_hop=hop,
-        conditions=(CONFIG.mel,),
-    )
-    config = CheckpointConfig(
-        name="vocoder",
-        audio=AudioConfig(sample_rate=CONFIG.sample_rate),
-        codec=MuLawCodec(pre_emphasis=0.7),
-        model=model,
-    )
-    torch.manual_seed(1)
-    checkpoint.save(folder, config, checkpoint.build(config))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a voice of random weights, whose tokens have about 4 frames."""
-    folder = tmp_path_factory.mktemp("voices") / "tiny"
-    torch.manual_seed(0)
-    model = AcousticModel(CONFIG)
-    with torch.no_grad():
-        model.predictor.output.bias[0] = 1.6
-    save_acoustic_model(folder, model)
-    copy_vocoder(folder, save_vocoder(folder.parent / "wavenet"))
-    return folder
+    return save_voice(tmp_path_factory.mktemp("voices") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +85,20 @@ def test_a_style_changes_times_pitch_and_level(voice: Voice) -> None:
     assert len({round(token.f0, 3) for token in flat[0].tokens}) == 1
     other = list(voice.plan(TEXT, speaker="b"))
     assert other[0].tokens[1].f0 != plain[0].tokens[1].f0
+
+
+def test_notices_of_sentences_without_words_are_reported(voice: Voice) -> None:
+    notices: list[str] = []
+    plans = list(voice.plan("😀.\n\nHello. Привет.", notify=notices.append))
+    assert [plan.sentence.text for plan in plans] == ["Hello."]
+    assert [notice.split()[0] for notice in notices] == ["emoji", "letters"]
+
+
+def test_equal_sentences_of_a_text_have_different_noise(voice: Voice) -> None:
+    plans = list(voice.plan("Hello. Hello."))
+    assert torch.equal(plans[0].frames, plans[1].frames)
+    requests = [voice.make_request(plan, seed=7) for plan in plans]
+    assert [(r.seed, r.noise_stream) for r in requests] == [(7, 0), (7, 1)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from wavenet.cli.options import (
     parse_assignments,
     print_message,
 )
+from wavenet.cli.text_input import PronunciationsOption, read_pronunciations
 from wavenet.errors import ConditionError
 from wavenet.terminal import print_json, print_line
 
@@ -40,13 +41,7 @@ def align(
         Path | None,
         typer.Option("--out", "-o", help="File to write; default: alignment.jsonl in FOLDER."),
     ] = None,
-    pronunciations: Annotated[
-        Path | None,
-        typer.Option(
-            "--pronunciations",
-            help="A file with a word and its phones per line, such as GIF JH IH1 F.",
-        ),
-    ] = None,
+    pronunciations: PronunciationsOption = None,
     plot: Annotated[
         list[str] | None,
         typer.Option("--plot", help="Draw a clip: --plot ID=FILE.png. Repeatable."),
@@ -68,7 +63,6 @@ def align(
     pocketsphinx. --overwrite replaces pictures.
     """
     from wavenet.cli.output_paths import check_outputs
-    from wavenet.cli.phones_command import read_pronunciations
     from wavenet.cli.progress_bars import ProgressBar
     from wavenet.speech.align_corpus import align_corpus
     from wavenet.speech.alignment_checks import check_alignment

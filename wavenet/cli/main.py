@@ -35,6 +35,7 @@ from wavenet.cli import (
     phones_command,
     play_command,
     score_command,
+    speak_command,
     train_command,
     ui_command,
     vocode_command,
@@ -71,6 +72,7 @@ app.command("import")(import_command.import_)
 app.command("ui")(ui_command.ui)
 app.command("doctor")(doctor_command.doctor)
 app.command("phones")(phones_command.phones)
+app.command("speak")(speak_command.speak)
 app.add_typer(data_command.app, name="data")
 app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(compare_command.app, name="compare")

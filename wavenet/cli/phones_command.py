@@ -15,13 +15,12 @@ from wavenet.cli.text_input import (
     open_text,
     read_pronunciations,
 )
+from wavenet.cli.unknown_words import UnknownWords
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.speech.text_to_phones import SpokenSentence, SpokenWord
 
-_SHOWN_WORDS = 20
-_KEPT_WORDS = 10_000  # more unknown words are counted as "more"
 # behind a word, by the strength of the pause
 MARKS = (" | ", " , ", " ; ", " . ", " ¶ ")
 
@@ -37,12 +36,11 @@ def phones(
     Phones are ARPAbet symbols with stress. Between words stands |, or the pause: , ; . and ¶ at the
     end of a paragraph. [[HH AH0 L OW1]] in the text is a pronunciation.
     """
-    from wavenet.speech.pronunciation import PhoneSource
     from wavenet.speech.text_to_phones import text_to_phones
 
     source = choose_text(text, file)
     user = {} if pronunciations is None else read_pronunciations(pronunciations)
-    unknown: dict[str, None] = {}
+    unknown = UnknownWords()
     has_words = False
     with open_text(source) as parts:
         for sentence in text_to_phones(parts if source else text or "", user):
@@ -53,13 +51,10 @@ def phones(
             for notice in sentence.notices:
                 print_message(notice)
             has_words |= bool(sentence.words)
-            for word in sentence.read_words:
-                if word.source is PhoneSource.LETTERS and len(unknown) < _KEPT_WORDS:
-                    unknown[word.text] = None
+            unknown.add(sentence)
     if not has_words:
         print_message("the text has no words that can be read")
-    if unknown:
-        print_message(_describe_unknown(list(unknown)))
+    unknown.print_all()
 
 
 def format_phones(sentence: "SpokenSentence") -> str:
@@ -91,10 +86,3 @@ def _describe_word(word: "SpokenWord") -> dict[str, Any]:
         for part in word.read
     ]
     return {"written": word.written, "start": word.start, "end": word.end, "read": read}
-
-
-def _describe_unknown(words: list[str]) -> str:
-    shown = ", ".join(words[:_SHOWN_WORDS])
-    more = len(words) - _SHOWN_WORDS
-    rest = f" and {more} more" if more > 0 else ""
-    return f"not in the dictionary, pronounced by their letters: {shown}{rest}"

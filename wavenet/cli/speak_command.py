@@ -6,26 +6,32 @@ are spoken one by one, so memory does not grow with the text. Called by `main`.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audio_utils.atomic_files import atomic_file
 from wavenet.cli.options import (
+    RANDOM_SEED,
+    AutoPrecisionOption,
+    DeviceOption,
     EngineOption,
     JsonOption,
     OverwriteOption,
     QuietOption,
     RandomSeedOption,
     TemperatureOption,
+    ThreadsOption,
     choose_seed,
     create_folder,
     print_message,
 )
-from wavenet.cli.output_paths import check_outputs
+from wavenet.cli.output_paths import check_outputs, plan_output_paths
+from wavenet.cli.play_command import PlayOption, play_files
 from wavenet.cli.text_input import (
     PronunciationsOption,
     TextArgument,
@@ -34,6 +40,8 @@ from wavenet.cli.text_input import (
     open_text,
     read_pronunciations,
 )
+from wavenet.cli.unknown_words import UnknownWords
+from wavenet.cli.unused_options import refuse_unused, refuse_unused_threads
 from wavenet.errors import ConditionError, ConfigError
 from wavenet.terminal import print_json, print_line
 
@@ -43,11 +51,10 @@ if TYPE_CHECKING:
     from wavenet.speech.voice import SentencePlan
 
 STDOUT = Path("-")
-DEFAULT_OUT = Path("speech.wav")
-STOPPED = 130  # exit code
 
 
 def speak(
+    context: typer.Context,
     text: TextArgument = None,
     file: TextFileOption = None,
     voice: Annotated[
@@ -56,24 +63,35 @@ def speak(
     speaker: Annotated[
         str | None, typer.Option("--speaker", help="Speaker of the voice; default: its first.")
     ] = None,
-    speed: Annotated[float, typer.Option("--speed", help="2 is twice as fast.")] = 1.0,
-    pitch: Annotated[float, typer.Option("--pitch", help="Semitones up or down.")] = 0.0,
-    loudness: Annotated[float, typer.Option("--loudness", help="dB louder or softer.")] = 0.0,
+    speed: Annotated[float, typer.Option("--speed", help="0.25 to 4; 2 is twice as fast.")] = 1.0,
+    pitch: Annotated[
+        float, typer.Option("--pitch", help="Semitones, -12 to 12; above 0 is higher.")
+    ] = 0.0,
+    loudness: Annotated[
+        float, typer.Option("--loudness", help="dB, -12 to 12; above 0 is louder.")
+    ] = 0.0,
     melody: Annotated[
-        float, typer.Option("--melody", help="Movement of the pitch; 0 is monotonous.")
+        float,
+        typer.Option("--melody", help="How far the pitch moves, 0 to 3; 0 is monotonous."),
     ] = 1.0,
     pronunciations: PronunciationsOption = None,
     seed: RandomSeedOption = 0,
     temperature: TemperatureOption = None,
-    engine: EngineOption = "auto",
+    engine_name: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: AutoPrecisionOption = "auto",
+    threads: ThreadsOption = None,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--out", "-o", help="Output file (.wav, .flac, .ogg, .mp3); - is stdout, as WAV."
+            "--out",
+            "-o",
+            help="Output file (.wav, .flac, .ogg, .mp3) or folder; - is stdout, as WAV.",
         ),
-    ] = DEFAULT_OUT,
+    ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="With --out -: 16-bit samples without a WAV header.")
+        bool,
+        typer.Option("--raw", help="With --out -: samples of 16 bits without a WAV header."),
     ] = False,
     subtitles: Annotated[
         Path | None, typer.Option("--subtitles", help="Also write subtitles (.srt or .vtt).")
@@ -85,156 +103,182 @@ def speak(
         ),
     ] = None,
     overwrite: OverwriteOption = False,
+    play: PlayOption = False,
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Speak English text and print the path of the output file.
+    """Speak English text (US) and print the path of the file written.
 
-    Each sentence is generated as soon as it has been read. [[HH AH0 L OW1]] in the text is a
-    pronunciation; `wavenet phones` shows how a text is read.
+    Each sentence is spoken as soon as it has been read, so a text may have any length.
+    [[HH AH0 L OW1]] in the text is a pronunciation; `wavenet phones` shows how a text is read.
     """
     source = choose_text(text, file)
-    check_targets(out, raw, subtitles, timings, overwrite)
+    refuse_options_without_effect(context, out == STDOUT)
+    path = check_targets(out, subtitles, timings, overwrite)
 
+    from audio_utils.io import check_format
+    from audio_utils.playback import check_player
+    from wavenet.engines.registry import device_for
+    from wavenet.generation.checkpoint_engine import make_checkpoint_engine
+    from wavenet.generation.generate import warm_up
     from wavenet.sampling import resolve_sampling
     from wavenet.speech.voice import SpeakingStyle
     from wavenet.speech.voice_folder import load_voice
 
+    if play:
+        check_player()
     style = SpeakingStyle(speed, pitch, loudness, melody)
     user = {} if pronunciations is None else read_pronunciations(pronunciations)
-    seed = choose_seed(seed)
-    loaded = load_voice(voice, user)
+    if seed == RANDOM_SEED:
+        seed = choose_seed(seed)
+        print_message(f"seed {seed}")
+    loaded = load_voice(voice, user, device_for(engine_name, device))
+    if path is not None:
+        check_format(path, loaded.sample_rate)
     sampling = resolve_sampling(loaded.vocoder.config.sampling, temperature=temperature)
-    with ExitStack() as stack:
-        parts = stack.enter_context(open_text(source))
-        plans = loaded.plan(parts if source else text or "", style, speaker)
-        first = next(plans, None)
-        if first is None:
-            raise ConditionError("the text has no words that can be read; nothing was written")
-        write = _open_sound(stack, out, raw, loaded.sample_rate, overwrite)
-        log = SpeechLog(stack, subtitles, timings, overwrite)
-        samples = 0
-        for number, plan in enumerate(_with_first(first, plans)):
-            for notice in plan.sentence.notices:
-                print_message(notice)
-            begin = samples
-            for chunk in loaded.speak_sentence(plan, seed + number, sampling, engine):
-                write(chunk)
-                samples += len(chunk)
-            log.add(plan, begin / loaded.sample_rate, samples / loaded.sample_rate)
-            if not quiet and out != STDOUT:
-                print_message(
-                    f"{samples / loaded.sample_rate:8.1f} s  {plan.sentence.text.strip()}"
-                )
+    engine = make_checkpoint_engine(engine_name, loaded.vocoder, precision, threads)
+    try:
+        with open_text(source) as parts, ExitStack() as stack:
+            given = parts if source else text or ""
+            plans = _with_words(loaded.plan(given, style, speaker, print_message))
+            warm_up(loaded.vocoder, engine)
+            writer = SpeechWriter(
+                stack, path, (subtitles, timings), loaded.sample_rate, overwrite, raw
+            )
+            for plan in plans:
+                writer.write(plan, loaded.speak_sentence(plan, seed, sampling, engine), quiet)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("" if path is None else "nothing was written") from None
+    writer.print_end()
+    if path is None:
+        return
     if json_:
-        record = {"path": str(out), "seconds": samples / loaded.sample_rate, "seed": seed}
-        print_json({**record, "sentences": log.sentences, "voice": loaded.name})
-    elif out != STDOUT:
-        print_line(str(out))
+        print_json({**writer.describe(), "seed": seed, "precision": engine.precision})
+    else:
+        print_line(path)
+    if play:
+        play_files([path])
+
+
+def refuse_options_without_effect(context: typer.Context, is_stdout: bool) -> None:
+    """Refuse options that have no effect together with the others.
+
+    Raises:
+        ConfigError: such an option is given, or stdout cannot receive sound.
+    """
+    if is_stdout:
+        refuse_unused(context, ("json_", "play"), "is not for --out -; omit one of them")
+        if sys.stdout is None:
+            raise ConfigError("stdout is closed; choose a file with --out")
+        if sys.stdout.isatty():
+            raise ConfigError(
+                "stdout is a terminal; send the sound to a player, such as `| aplay`, or choose a "
+                "file with --out"
+            )
+    else:
+        refuse_unused(context, ("raw",), "is for --out -, the sound on stdout; omit it")
+    refuse_unused_threads(context, context.params["engine_name"])
 
 
 def check_targets(
-    out: Path, raw: bool, subtitles: Path | None, timings: Path | None, overwrite: bool
-) -> None:
-    """Check the output files before anything is loaded.
+    out: Path | None, subtitles: Path | None, timings: Path | None, overwrite: bool
+) -> Path | None:
+    """Check the output files before anything is loaded; return the audio file, None for stdout.
 
     Raises:
         ConfigError: a file exists, or its suffix or folder cannot be used.
     """
-    from wavenet.speech.subtitles import SUFFIXES
+    endings = {"--subtitles": (".srt", ".vtt"), "--timings": (".jsonl",)}
+    for (option, suffixes), path in zip(endings.items(), (subtitles, timings), strict=True):
+        if path is None:
+            continue
+        if path.suffix.lower() not in suffixes:
+            raise ConfigError(
+                f"{option} expects a name that ends in {' or '.join(suffixes)}, found {path.name}"
+            )
+        check_outputs([path], overwrite, option)
+    return None if out == STDOUT else plan_output_paths(out, ["speech"], overwrite)[0]
 
-    if raw and out != STDOUT:
-        raise ConfigError("--raw is for --out -, the samples on stdout; omit it")
-    if subtitles is not None and subtitles.suffix not in SUFFIXES:
-        raise ConfigError(f"--subtitles expects a name with .srt or .vtt, found {subtitles.name}")
-    given = {"--out": out, "--subtitles": subtitles, "--timings": timings}
-    for option, path in given.items():
-        if path is not None and path != STDOUT:
-            check_outputs([path], overwrite, option)
-            create_folder(path.parent)
 
-
-class SpeechLog:
-    """Writes subtitles and times of sentences while they are spoken.
+class SpeechWriter:
+    """Writes the sound of sentences while it is generated, and the files beside it.
 
     Args:
-        stack: closes the files.
-        subtitles, timings: paths; None: no such file.
+        stack: closes the files; after an error it removes them.
+        path: audio file; None: stdout.
+        others: paths of subtitles and timings; None: no such file.
+        sample_rate: Hz.
         overwrite: whether existing files may be replaced.
+        raw: whether stdout receives no WAV header.
     """
 
     def __init__(
-        self, stack: ExitStack, subtitles: Path | None, timings: Path | None, overwrite: bool
+        self,
+        stack: ExitStack,
+        path: Path | None,
+        others: tuple[Path | None, Path | None],
+        sample_rate: int,
+        overwrite: bool,
+        raw: bool,
     ):
-        from wavenet.speech.subtitles import subtitle_header
+        from audio_utils.audio_stream import open_audio_file, open_audio_pipe
+        from wavenet.cli.speech_files import SpeechFiles
 
-        self.sentences = 0
-        self._suffix = "" if subtitles is None else subtitles.suffix
-        self._subtitles = _open_lines(stack, subtitles, overwrite)
-        self._timings = _open_lines(stack, timings, overwrite)
-        if self._subtitles:
-            self._subtitles.write(subtitle_header(self._suffix))
+        for target in (path, *others):
+            if target is not None:
+                create_folder(target.parent)
+        self._path, self._rate, self._begin = path, sample_rate, time.perf_counter()
+        self._write: Callable[[Tensor], None]
+        if path is None:
+            self._write = open_audio_pipe(sys.stdout.buffer, sample_rate, with_header=not raw)
+        else:
+            self._write = stack.enter_context(open_audio_file(path, sample_rate, overwrite))
+        self._files = SpeechFiles(stack, *others, overwrite)
+        self._unknown = UnknownWords()
+        self._samples = self._sentences = 0
 
-    def add(self, plan: "SentencePlan", start: float, end: float) -> None:
-        """Add a sentence that is spoken from `start` to `end`, s."""
-        from wavenet.speech.subtitles import format_cue
+    @property
+    def seconds(self) -> float:
+        """Length of the sound so far."""
+        return self._samples / self._rate
 
-        self.sentences += 1
-        if self._subtitles:
-            text = plan.sentence.text
-            self._subtitles.write(format_cue(self._suffix, self.sentences, start, end, text))
-        if self._timings:
-            self._timings.write(_json_line(describe_plan(plan, start)))
+    def write(self, plan: "SentencePlan", chunks: "Iterable[Tensor]", quiet: bool) -> None:
+        """Write a sentence; print its text, unless `quiet` or the sound is on stdout."""
+        from wavenet.speech.spoken_times import time_sentence
 
+        start = self.seconds
+        for chunk in chunks:
+            self._write(chunk)
+            self._samples += chunk.numel()
+        self._sentences += 1
+        self._files.add(time_sentence(plan, start, self.seconds))
+        self._unknown.add(plan.sentence)
+        if self._path is not None and not quiet:
+            print_message(f"{self.seconds:8.1f} s  {plan.sentence.text}")
 
-def describe_plan(plan: "SentencePlan", start: float) -> dict[str, Any]:
-    """Return the times of a sentence that begins at `start`, s, as a JSON document."""
-    times = plan.word_times()
-    words = []
-    index = 0
-    for written in plan.sentence.words:
-        own = times[index : index + len(written.read)]
-        index += len(written.read)
-        words.append(
-            {
-                "text": written.written,
-                "start": round(start + own[0][0], 4),
-                "end": round(start + own[-1][1], 4),
-            }
-        )
-    phones = [
-        [spoken.token.symbol, round(start + spoken.start, 4), round(start + spoken.end, 4)]
-        for spoken in plan.tokens
-        if spoken.end > spoken.start
-    ]
-    return {"text": plan.sentence.text.strip(), "words": words, "phones": phones}
+    def print_end(self) -> None:
+        """Print the words that are not in the dictionary, and the speed."""
+        self._unknown.print_all()
+        if self._path is not None:
+            elapsed = time.perf_counter() - self._begin
+            print_message(
+                f"{self.seconds:.2f} s of audio in {elapsed:.2f} s, "
+                f"{self.seconds / elapsed:.2f} times real time"
+            )
 
-
-def _json_line(document: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(document, ensure_ascii=False) + "\n"
-
-
-def _open_lines(stack: ExitStack, path: Path | None, overwrite: bool) -> IO[str] | None:
-    if path is None:
-        return None
-    temporary = stack.enter_context(atomic_file(path, overwrite))
-    return stack.enter_context(open(temporary, "w", encoding="utf-8"))
+    def describe(self) -> dict[str, Any]:
+        """Return facts for the JSON document."""
+        facts = {"file": str(self._path), "seconds": self.seconds, "sample_rate": self._rate}
+        return {**facts, "sentences": self._sentences}
 
 
-def _open_sound(
-    stack: ExitStack, out: Path, raw: bool, sample_rate: int, overwrite: bool
-) -> "Callable[[Tensor], object]":
-    from audio_utils.audio_stream import open_audio_file, open_audio_pipe
+def _with_words(plans: "Iterator[SentencePlan]") -> "Iterator[SentencePlan]":
+    """Return the plans after reading the first.
 
-    if out == STDOUT:
-        return open_audio_pipe(sys.stdout.buffer, sample_rate, with_header=not raw)
-    return stack.enter_context(open_audio_file(out, sample_rate, overwrite))
-
-
-def _with_first(
-    first: "SentencePlan", others: "Iterator[SentencePlan]"
-) -> "Iterator[SentencePlan]":
-    yield first
-    yield from others
+    Raises:
+        ConditionError: there is none.
+    """
+    first = next(plans, None)
+    if first is None:
+        raise ConditionError("the text has no words that can be read; nothing was written")
+    return chain([first], plans)

@@ -1,7 +1,7 @@
 """The text of a command: an argument, a file, or stdin; and the user's own pronunciations.
 
 Input: options of the command line. Output: the text in parts, and pronunciations by word. Called by
-`phones_command` and `speak_command`.
+`phones_command`, `speak_command` and `data_align_command`.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -58,13 +58,34 @@ def open_text(path: Path | None) -> Iterator[Iterator[str]]:
     name = "stdin" if str(path) == "-" else str(path)
     if name == "stdin" and sys.stdin is None:
         raise DataError("stdin is closed; write the text in quotes, or name a file with --file")
+    with _open(path, name) as file:
+        yield _read_parts(file, name)
+
+
+def _open(path: Path, name: str) -> BinaryIO:
+    with _reading(name):
+        if name == "stdin":
+            return open(sys.stdin.fileno(), "rb", closefd=False)
+        return open(path, "rb")
+
+
+def _read_parts(file: BinaryIO, name: str) -> Iterator[str]:
+    """Yield lines; a longer one in parts."""
+    # newline="" keeps line ends, so that the places of words are those of the file
+    with TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
+        while True:
+            with _reading(name):
+                part = lines.readline(_BLOCK)
+            if not part:
+                return
+            yield part
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Convert the errors of reading, and no others, to a `DataError`."""
     try:
-        with open(
-            sys.stdin.fileno() if name == "stdin" else path, "rb", closefd=name != "stdin"
-        ) as b:
-            # newline="" keeps line ends, so that the places of words are those of the file
-            file = TextIOWrapper(b, encoding="utf-8-sig", newline="")
-            yield iter(lambda: file.readline(_BLOCK), "")
+        yield
     except UnicodeDecodeError:
         raise DataError(f"{name} is not text in UTF-8; save it as UTF-8") from None
     except OSError as error:

@@ -7,7 +7,7 @@ text_to_phones      ──► sentences.py       where sentences end
 ```
 
 Input: a text. Output: sentences with their words as written, words as read, phones and pauses.
-Called by `wavenet phones`.
+Called by `wavenet phones`, by the alignment and by `voice`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

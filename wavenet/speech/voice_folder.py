@@ -14,10 +14,19 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
-from wavenet.checkpoint_folders import CONFIG, VOCODER, VOICE_MARK, resolve_checkpoint
+from wavenet.checkpoint_folders import (
+    CONFIG,
+    VOCODER,
+    VOICE_MARK,
+    is_voice,
+    list_known,
+    resolve_checkpoint,
+)
 from wavenet.config import parse_config
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.conditions import MelCondition
@@ -64,13 +73,16 @@ def copy_vocoder(folder: Path, vocoder: Path) -> None:
 
 
 def load_voice(
-    folder: str | Path, pronunciations: Mapping[str, str | Sequence[str]] | None = None
+    folder: str | Path,
+    pronunciations: Mapping[str, str | Sequence[str]] | None = None,
+    device: torch.device | str = "cpu",
 ) -> Voice:
     """Read a voice, by the path of its folder or by a name.
 
     Args:
         folder: a path, or the name of a shipped or added voice.
         pronunciations: words and their phones, as in `text_to_phones`.
+        device: of the vocoder; the acoustic model is fast enough on the CPU.
     Raises:
         CheckpointError: the folder or a file is missing or damaged, the weights do not fit, or the
             vocoder has other frames.
@@ -78,7 +90,7 @@ def load_voice(
     """
     folder = resolve_checkpoint(folder)
     model = load_acoustic_model(folder)
-    vocoder = checkpoint.load(folder / VOCODER)
+    vocoder = checkpoint.load(folder / VOCODER, device)
     check_frames(model.config, vocoder)
     return Voice(model.config.name, model, vocoder, dict(pronunciations or {}))
 
@@ -92,6 +104,7 @@ def load_acoustic_model(folder: Path) -> AcousticModel:
     if not (folder / CONFIG).is_file():
         raise CheckpointError(
             f"{folder} is not a voice; expected a folder with {CONFIG}, {WEIGHTS} and {VOCODER}"
+            + _describe_voices()
         )
     text = read_bytes(folder / CONFIG, MAX_CONFIG_BYTES)
     if VOICE_MARK not in text:
@@ -103,6 +116,12 @@ def load_acoustic_model(folder: Path) -> AcousticModel:
     model = AcousticModel(config)
     model.load_state_dict(read_weights(folder / WEIGHTS, model.state_dict()))
     return model.requires_grad_(False).eval()
+
+
+def _describe_voices() -> str:
+    """Return the end of the message on a missing voice: the voices that have a name."""
+    known = [name for name, folder in list_known().items() if is_voice(folder)]
+    return f", or one of {', '.join(known)}" if known else ""
 
 
 def check_frames(config: AcousticConfig, vocoder: Checkpoint) -> None:
