@@ -78,7 +78,8 @@ def open_audio_pipe(pipe: BinaryIO, sample_rate: int, with_header: bool = True) 
 
 def _to_integers(block: Tensor) -> np.ndarray:
     scaled = np.rint(block.detach().cpu().double().numpy() * _PEAK)
-    return np.clip(scaled, -_PEAK, _PEAK - 1).astype(np.int16)
+    integers: np.ndarray = np.clip(scaled, -_PEAK, _PEAK - 1).astype(np.int16)
+    return integers
 
 
 def _stream_header(sample_rate: int) -> bytes:

@@ -22,10 +22,20 @@ if TYPE_CHECKING:
     from wavenet.interface.loaded_model import Model, list_models, load
     from wavenet.interface.training_run import train
     from wavenet.likelihood.score import Score
+    from wavenet.speech.text_to_phones import text_to_phones
 
 __version__ = "0.1.0"
 
-__all__ = ["AudioClip", "Model", "Score", "WaveNetError", "list_models", "load", "train"]
+__all__ = [
+    "AudioClip",
+    "Model",
+    "Score",
+    "WaveNetError",
+    "list_models",
+    "load",
+    "text_to_phones",
+    "train",
+]
 
 _MODULES = {
     "AudioClip": "wavenet.interface.audio_clip",
@@ -34,6 +44,7 @@ _MODULES = {
     "WaveNetError": "wavenet.errors",
     "list_models": "wavenet.interface.loaded_model",
     "load": "wavenet.interface.loaded_model",
+    "text_to_phones": "wavenet.speech.text_to_phones",
     "train": "wavenet.interface.training_run",
 }
 

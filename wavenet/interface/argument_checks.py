@@ -6,7 +6,7 @@ Input: values as they were passed. Output: the same values, or an error of one s
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -81,6 +81,43 @@ def check_mapping(name: str, value: Any, example: str) -> Mapping[str, Any]:
             f"{name} must be a mapping such as {example}, found {type(value).__name__}"
         )
     return value
+
+
+def check_pronunciation_types(value: Any) -> Mapping[str, str | Sequence[str]]:
+    """Return words and their phones; for None no words.
+
+    Raises:
+        ConditionError: a word or its phones have another type.
+    """
+    example = "{'GIF': 'JH IH1 F'}"
+    given = check_mapping("pronunciations", value, example)
+    for word, phones in given.items():
+        symbols = phones if isinstance(phones, str | list | tuple) else [phones]
+        if not all(isinstance(text, str) for text in (word, *symbols)):
+            raise ConditionError(
+                f"pronunciations must be words and phones such as {example}, found {word!r:.50}: "
+                f"{phones!r:.50}"
+            )
+    return given
+
+
+def check_text(value: Any) -> Iterable[str]:
+    """Return a text, or its parts, each of which is checked when it is read.
+
+    Raises:
+        ConditionError: it is neither text nor parts of text.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise ConditionError(f"the text must be text, or parts of text, found {value!r:.100}")
+    return map(_check_part, value)
+
+
+def _check_part(part: Any) -> str:
+    if not isinstance(part, str):
+        raise ConditionError(f"a part of the text must be text, found {part!r:.100}")
+    return part
 
 
 def list_rows(rows: Any) -> list[Mapping[str, Any]]:

@@ -6,9 +6,10 @@ their surprise, a file, sound, or a player in a notebook. Created by `loaded_mod
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from wavenet.generation.request import GenerationRequest, with_defaults
 from wavenet.interface.argument_checks import check_path
 from wavenet.likelihood.score import score_clip
 from wavenet.model.conditioning import ConditionValue
+from wavenet.speech.spoken_times import TimedSentence, time_sentence
+from wavenet.speech.voice import SentencePlan
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +40,8 @@ class AudioClip:
         conditions: the values that generated it, by name; also those that the model added.
         seed: the same seed and precision generate the same clip.
         precision: of the weights: "fp32", "bf16" or "int8".
+        sentences: of speech (`Model.speak`), with the times of their words and phones.
+        notices: what was left out of the text of speech, such as emoji.
     """
 
     waveform: NDArray[np.float32]
@@ -45,8 +50,9 @@ class AudioClip:
     seed: int
     precision: str
     _checkpoint: Checkpoint
-    _request: GenerationRequest
-    _generated: GeneratedClip
+    _parts: tuple[tuple[GenerationRequest, GeneratedClip], ...]
+    sentences: tuple[TimedSentence, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -60,7 +66,11 @@ class AudioClip:
         Computed at the first access, by one pass through the model. Of a clip that was filtered
         (`Model.vocode`), these are the bits of the samples before the filter.
         """
-        request, clip = self._request, self._generated
+        return np.concatenate([self._compute_surprise(*part) for part in self._parts])
+
+    def _compute_surprise(
+        self, request: GenerationRequest, clip: GeneratedClip
+    ) -> NDArray[np.float32]:
         score = score_clip(
             self._checkpoint,
             clip.waveform,
@@ -142,6 +152,33 @@ def make_clip(
         checkpoint.sample_rate,
         **facts,
         _checkpoint=checkpoint,
-        _request=request,
-        _generated=generated,
+        _parts=((request, generated),),
+    )
+
+
+def make_spoken_clip(
+    checkpoint: Checkpoint,
+    parts: Sequence[tuple[GenerationRequest, GeneratedClip]],
+    plans: Sequence[SentencePlan],
+    notices: Sequence[str],
+) -> AudioClip:
+    """Join the sentences of a text.
+
+    Args:
+        parts: request and result of each sentence.
+        plans: of the same sentences.
+        notices: what was left out of the text.
+    """
+    rate = checkpoint.sample_rate
+    ends = list(accumulate(clip.waveform.numel() / rate for _, clip in parts))
+    return AudioClip(
+        torch.cat([clip.waveform.cpu() for _, clip in parts]).float().numpy(),
+        rate,
+        conditions={},
+        seed=parts[0][0].seed,
+        precision=parts[0][1].precision,
+        _checkpoint=checkpoint,
+        _parts=tuple(parts),
+        sentences=tuple(map(time_sentence, plans, [0.0, *ends], ends)),
+        notices=tuple(notices),
     )

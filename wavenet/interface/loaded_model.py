@@ -1,11 +1,12 @@
-"""A loaded model: generate, stream, continue, resynthesise and score from Python.
+"""A loaded model: generate, stream, continue, resynthesise, speak and score from Python.
 
 Input: the name of a checkpoint, then condition values and settings as Python values. Output: clips
 and scores. Called by Python programs and notebooks through `wavenet.load`.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ from wavenet.interface.argument_checks import (
     check_flags,
     check_mapping,
     check_path,
+    check_pronunciation_types,
     check_seconds,
+    check_text,
     list_rows,
     merge_values,
 )
-from wavenet.interface.audio_clip import AudioClip, make_clip
+from wavenet.interface.audio_clip import AudioClip, make_clip, make_spoken_clip
 from wavenet.interface.audio_input import AudioInput, read_input
 from wavenet.likelihood.score import Score, score
 from wavenet.model.condition_values import describe_conditions, resolve_condition_values
@@ -44,6 +47,8 @@ from wavenet.model.conditioning import ConditionValue
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling, rows_per_clip
 from wavenet.sharing.hub import find_or_pull
+from wavenet.speech.voice import SpeakingStyle, Voice
+from wavenet.speech.voice_folder import is_voice, load_voice
 
 Frames = str | os.PathLike[str] | NDArray[Any] | torch.Tensor
 
@@ -60,8 +65,9 @@ def load(
     """Load a model.
 
     Args:
-        name: a shipped model (`list_models`), the folder of a checkpoint, or OWNER/NAME of the
-            Hugging Face Hub, which is downloaded once into the user's folder of checkpoints.
+        name: a shipped model (`list_models`), the folder of a checkpoint or of a voice, or
+            OWNER/NAME of the Hugging Face Hub, which is downloaded once into the user's folder of
+            checkpoints. Of a voice, the model is its vocoder, which can also `speak`.
         engine: "auto", "cpu", "gpu", "graph", "cached" or "reference".
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: of the weights: "auto", "fp32", "bf16" or "int8".
@@ -75,8 +81,10 @@ def load(
     use_writable_caches()
     check_count("threads", threads, 1)
     folder = find_or_pull(check_path("the name of a model", name), revision)
-    loaded = checkpoints.load(folder, device_for(engine, device))
-    return Model(loaded, make_checkpoint_engine(engine, loaded, precision, threads))
+    chosen = device_for(engine, device)
+    voice = load_voice(folder, device=chosen) if is_voice(folder) else None
+    loaded = checkpoints.load(folder, chosen) if voice is None else voice.vocoder
+    return Model(loaded, make_checkpoint_engine(engine, loaded, precision, threads), voice)
 
 
 def list_models() -> dict[str, Path]:
@@ -93,16 +101,23 @@ class Model:
     Attributes:
         checkpoint: config, weights and folder.
         engine: generates the samples.
+        voice: speaks text, with this model as its vocoder; None for a model that is not a voice.
     """
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine[Any]):
+    def __init__(self, checkpoint: Checkpoint, engine: Engine[Any], voice: Voice | None = None):
         self.checkpoint = checkpoint
         self.engine = engine
+        self.voice = voice
 
     @property
     def name(self) -> str:
-        """Name in the config of the checkpoint."""
-        return self.checkpoint.config.name
+        """Name in the config of the checkpoint, or of the voice."""
+        return self.checkpoint.config.name if self.voice is None else self.voice.name
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Speakers of a voice; empty for a model that is not a voice."""
+        return () if self.voice is None else self.voice.acoustic.config.speakers
 
     @property
     def sample_rate(self) -> int:
@@ -339,6 +354,112 @@ class Model:
             matched = match_clip_mel(loaded, clip.waveform.cpu(), frame_features, iterations)
             matched = matched.clamp(-1, 1)
         return make_clip(loaded, request, clip, waveform=matched)
+
+    def speak(
+        self,
+        text: str | Iterable[str],
+        *,
+        speaker: str | None = None,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        loudness: float = 0.0,
+        melody: float = 1.0,
+        pronunciations: Mapping[str, str | Sequence[str]] | None = None,
+        seed: int | None = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool | None = None,
+        guard: bool = True,
+    ) -> AudioClip:
+        """Speak an English text; the model is a voice.
+
+        The clip has the sentences with the times of their words and phones (`clip.sentences`), and
+        what was left out of the text (`clip.notices`). It is the same as from `wavenet speak`.
+
+        Args:
+            text: the text, or its parts in order.
+            speaker: one of `speakers`; None: the first.
+            speed: factor, 0.25 to 4; 2 is twice as fast.
+            pitch: semitones, -12 to 12.
+            loudness: dB, -12 to 12.
+            melody: factor of the movement of the pitch, 0 to 3; 0 is monotonous.
+            pronunciations: words and their phones, such as {"GIF": "JH IH1 F"}.
+            seed, temperature, top_k, top_p, greedy, guard: as in `generate`.
+        Raises:
+            ConditionError: the model is not a voice, an argument is invalid, or the text has no
+                words that can be read.
+        """
+        voice = self._voice_with(pronunciations)
+        notices: list[str] = []
+        style = SpeakingStyle(speed, pitch, loudness, melody)
+        check_flags(guard=guard)
+        sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, None)
+        chosen = _choose_seed(seed)
+        plans = list(voice.plan(check_text(text), style, speaker, notices.append))
+        if not plans:
+            raise ConditionError("the text has no words that can be read")
+        requests = [voice.make_request(plan, chosen) for plan in plans]
+        clips = generate_many(
+            self.checkpoint,
+            requests,
+            sampling,
+            self.engine,
+            DEFAULT_GUARD if guard else None,
+            max_active=default_batch_size(self.checkpoint, self.engine, rows_per_clip(sampling)),
+        )
+        in_order = sorted(clips, key=lambda clip: clip.index)
+        parts = list(zip(requests, in_order, strict=True))
+        return make_spoken_clip(self.checkpoint, parts, plans, notices)
+
+    def stream_speech(
+        self,
+        text: str | Iterable[str],
+        *,
+        speaker: str | None = None,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        loudness: float = 0.0,
+        melody: float = 1.0,
+        pronunciations: Mapping[str, str | Sequence[str]] | None = None,
+        seed: int | None = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Speak a text and yield its samples while it is generated; the same samples as `speak`.
+
+        The text may have any length, and its parts may come while it is spoken: a sentence is
+        spoken when the 100 characters behind it are known. All arguments but the text are checked
+        before this function returns. Closing the iterator stops the work.
+
+        Args:
+            text, speaker, speed, pitch, loudness, melody, pronunciations, seed, temperature, top_k,
+                top_p, greedy: as in `speak`.
+        Yields:
+            (n,) float32, the next samples.
+        Raises:
+            ConditionError: as in `speak`, but a text without words yields nothing.
+        """
+        voice = self._voice_with(pronunciations)
+        style = SpeakingStyle(speed, pitch, loudness, melody)
+        sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, None)
+        chosen = _choose_seed(seed)
+        plans = voice.plan(check_text(text), style, speaker)
+        return (
+            chunk.cpu().numpy()
+            for plan in plans
+            for chunk in voice.speak_sentence(plan, chosen, sampling, self.engine)
+        )
+
+    def _voice_with(self, pronunciations: Mapping[str, str | Sequence[str]] | None) -> Voice:
+        """Return the voice with the pronunciations of the user."""
+        if self.voice is None:
+            raise ConditionError(
+                f"{self.name} is not a voice; use a voice, such as wavenet.load('kathleen')"
+            )
+        return replace(self.voice, pronunciations=check_pronunciation_types(pronunciations))
 
     def score(
         self,

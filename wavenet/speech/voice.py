@@ -10,6 +10,7 @@ needs little memory. Called by `wavenet speak`, batches and the studio.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -63,8 +64,10 @@ class SpeakingStyle:
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConditionError(f"{name} must be {low:g} to {high:g}, found {value:g}")
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not (is_number and low <= value <= high):
+                found = f"{value:g}" if is_number else repr(value)
+                raise ConditionError(f"{name} must be {low:g} to {high:g}, found {found:.100}")
 
 
 @dataclass(frozen=True)
