@@ -113,20 +113,20 @@ def test_close_columns_are_extra_if_chosen_or_if_the_known_one_is_set(spoken, tm
     chosen = BatchSettings(spoken.checkpoint, str(tmp_path), ignore_unknown_columns=True)
     task = task_of(chosen, speaker_id="60")
     assert (task.extra, task.conditions) == ({"speaker_id": "60"}, {})
-    assert task_of(spoken, digti=None, text="x").extra == {"digti": None, "text": "x"}
+    assert task_of(spoken, digti=None, mood="x").extra == {"digti": None, "mood": "x"}
 
 
 def test_unknown_columns_and_rows_without_labels_are_counted(spoken, tmp_path):
     manifest = tmp_path / "m.csv"
-    manifest.write_text("id;ziffer;text\na;7;x\nb;8;\n")
+    manifest.write_text("id;ziffer;mood\na;7;x\nb;8;\n")
     execution = ExecutionConfig(tmp_path / "out")
     summary = check_manifest(manifest, spoken, BatchOptions(), execution)
     assert (summary.valid_count, summary.unlabelled_count) == (2, 2)
-    assert summary.unknown_columns == {"ziffer": 2, "text": 1}
+    assert summary.unknown_columns == {"ziffer": 2, "mood": 1}
     assert summary.labels == ["digit", "speaker"]
-    manifest.write_text("id;Speaker;text\na;theo;x\nb;;\n")
+    manifest.write_text("id;Speaker;mood\na;theo;x\nb;;\n")
     summary = check_manifest(manifest, spoken, BatchOptions(), execution)
-    assert (summary.unlabelled_count, summary.unknown_columns) == (0, {"text": 1})
+    assert (summary.unlabelled_count, summary.unknown_columns) == (0, {"mood": 1})
 
 
 def test_the_composition_of_letters_in_the_name_of_a_prompt_does_not_matter(spoken, tmp_path):

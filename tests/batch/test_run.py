@@ -97,7 +97,7 @@ def test_only_changed_or_removed_clips_are_generated_again(single_hashes, tiny, 
 
 
 def test_a_record_describes_the_clip(tiny, tmp_path):
-    row = {"id": 0, "labels": {"digit": "a"}, "seconds": 0.3, "text": "é", "seed": 5}
+    row = {"id": 0, "labels": {"digit": "a"}, "seconds": 0.3, "mood": "é", "seed": 5}
     result = run_rows(tmp_path / "out", [row], tiny, score=True)
     (record,) = read_journal(tmp_path / "out")
     info = soundfile.info(tmp_path / "out" / "0_5.wav")
@@ -105,7 +105,7 @@ def test_a_record_describes_the_clip(tiny, tmp_path):
     assert result.seconds == record["seconds"]
     assert (record["id"], record["status"], record["file"]) == ("0", "done", "0_5.wav")
     assert (record["seed"], record["error"], record["line"]) == (5, None, 1)
-    assert record["extra"] == {"text": "é"}
+    assert record["extra"] == {"mood": "é"}
     assert record["sha256"] == file_hashes(tmp_path / "out")["0_5.wav"]
     assert 0 < record["bits_per_sample"] < 20
     assert record["rtf"] > 0

@@ -49,9 +49,9 @@ def test_a_rate_that_the_format_cannot_store_is_refused_with_the_row(make_checkp
 
 
 def test_a_row_without_settings_has_those_of_the_batch(batch_settings):
-    task = task_of(batch_settings, id="x", text="hello")
+    task = task_of(batch_settings, id="x", mood="calm")
     assert (task.identity, task.samples, task.seed) == ("x", 0.05 * RATE, 0)
-    assert (task.output, task.extra) == ("x_0.wav", {"text": "hello"})
+    assert (task.output, task.extra) == ("x_0.wav", {"mood": "calm"})
     assert task.conditions == {"digit": "a"}
 
 
@@ -213,7 +213,7 @@ def test_the_params_hash_depends_on_everything_that_determines_a_clip(batch_sett
     soundfile.write(tmp_path / "tone.wav", sine(0.1), RATE)
     base = {"id": "x", "prompt": "tone.wav", "output": "o"}
     first = task_of(batch_settings, **base).params_hash
-    assert task_of(batch_settings, **base, text="other words").params_hash == first
+    assert task_of(batch_settings, **base, mood="other").params_hash == first
     changes = [{"id": "y"}, {"seed": 1}, {"digit": "b"}, {"seconds": 0.1}, {"temperature": 0.5}]
     changes += [{"output": "z"}, {"prompt": None}]
     hashes = {task_of(batch_settings, **{**base, **change}).params_hash for change in changes}

@@ -67,6 +67,7 @@ def write_clip(
     warnings = [f"{stored.clipped_samples} samples clipped"] if stored.clipped_samples else []
     warnings += [] if normalized.warning is None else [normalized.warning]
     warnings += task.input_levels.sentences(advise=False)
+    warnings += task.notices
     warnings += map(retry_warning, clip.retries)
     bits = _bits_per_sample(checkpoint, request, clip) if execution.score else None
     return {

@@ -98,8 +98,7 @@ def read_conditions(
         ConditionError: a name or a value is unknown.
     """
     known = tuple(condition_names(model))
-    uses = {column: _column_use(column, known) for column in values}
-    columns = [(column, use.condition, values[column]) for column, use in uses.items()]
+    uses, columns = _use_columns(values, known)
     nested = settings.get("labels", {})
     if not isinstance(nested, Mapping):
         raise ConditionError(f"labels must be an object of names and values, found {nested!r}")
@@ -112,10 +111,48 @@ def read_conditions(
         return resolve_condition_values(model, first) == resolve_condition_values(model, second)
 
     found = _gather(columns, is_same)
+    extra = _unused_columns(uses, values, {*found, *settings}, ignore_unknown)
+    return _as_text(model, found), extra
+
+
+def read_columns(
+    names: tuple[str, ...],
+    values: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    ignore_unknown: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values of the columns with these names, and the columns that nothing uses.
+
+    Args:
+        settings, ignore_unknown: as for `read_conditions`.
+    Raises:
+        ConditionError: a name is unknown, or two columns set different values.
+    """
+    uses, columns = _use_columns(values, names)
+    found = _gather(columns, _is_same_setting)
+    return found, _unused_columns(uses, values, {*found, *settings}, ignore_unknown)
+
+
+def _use_columns(
+    values: Mapping[str, Any], known: tuple[str, ...]
+) -> tuple[dict[str, _ColumnUse], list[tuple[str, str | None, Any]]]:
+    """Return the use of each column, and the columns for `_gather`.
+
+    Args:
+        known: names that the model adds to those of the batch.
+    """
+    uses = {column: _column_use(column, known) for column in values}
+    return uses, [(column, use.condition, values[column]) for column, use in uses.items()]
+
+
+def _unused_columns(
+    uses: Mapping[str, _ColumnUse], values: Mapping[str, Any], used: set[str], ignore_unknown: bool
+) -> dict[str, Any]:
+    """Return the columns that nothing uses; check their names unless these are ignored."""
     extra = {c: values[c] for c, use in uses.items() if use[:2] == (None, None)}
     if extra and not ignore_unknown:
-        _check_no_close_name(uses, extra, {*found, *settings})
-    return _as_text(model, found), extra
+        _check_no_close_name(uses, extra, used)
+    return extra
 
 
 def _gather(

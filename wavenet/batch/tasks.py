@@ -25,6 +25,7 @@ from wavenet.batch.manifest_columns import (
     find_column,
     input_path,
     is_own_name,
+    read_columns,
     read_conditions,
     read_settings,
     row_id,
@@ -37,6 +38,8 @@ from wavenet.batch.output_suffix import (
     find_other_suffix,
     replace_suffix,
 )
+from wavenet.batch.speech_rows import COLUMNS as SPEECH_COLUMNS
+from wavenet.batch.speech_rows import RowSpeech, load_row_voice, plan_speech, read_speech
 from wavenet.checkpoint import CONFIG, Checkpoint, load
 from wavenet.checkpoint_folders import resolve_checkpoint
 from wavenet.devices import AUTO
@@ -52,6 +55,7 @@ from wavenet.generation.request import (
 from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
+from wavenet.speech.voice_folder import is_voice
 from wavenet.user_input.typed_numbers import parse_number
 from wavenet.weights_file import WEIGHTS
 
@@ -95,6 +99,8 @@ class ClipTask:
         has_unknown_file: whether the output file exists, but the journal does not describe it. It
             is replaced only by an equal one, which a killed batch left.
         suffix_column: the column whose name has the suffix of another format, which is replaced.
+        speech: what a voice speaks; None for any other model.
+        notices: what was left out of its text.
     """
 
     line: int
@@ -115,6 +121,8 @@ class ClipTask:
     input_levels: LevelSummary = field(default_factory=LevelSummary)
     has_unknown_file: bool = False
     suffix_column: str | None = None
+    speech: RowSpeech | None = None
+    notices: tuple[str, ...] = ()
 
     @property
     def key(self) -> int:
@@ -148,9 +156,8 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
     seed = values.get("seed")
     seconds = values.get("seconds")
     chosen = settings.seconds if seconds is None else parse_number(seconds, "seconds", float)
-    conditions, extra = read_conditions(
-        checkpoint.config.model, row.values, values, settings.ignore_unknown_columns
-    )
+    conditions, speech, extra = _read_content(row, values, folder, checkpoint, settings)
+    plan = None if speech is None else plan_speech(folder, speech)
     sampling = {**settings.sampling, **sampling_options(values)}
     condition_file = input_path(values, "condition", settings.base_folder)
     task = ClipTask(
@@ -158,7 +165,9 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         identity=row_id(values, row.line),
         checkpoint=folder,
         conditions=conditions,
-        samples=_clip_samples(checkpoint, chosen, condition_file, settings),
+        samples=plan.samples
+        if plan
+        else _clip_samples(checkpoint, chosen, condition_file, settings),
         seed=parse_number(settings.seed if seed is None else seed, "seed", int),
         prompt_file=input_path(values, "prompt", settings.base_folder),
         condition_file=condition_file,
@@ -169,6 +178,8 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
         frames_scale=settings.frames_scale if _is_array(condition_file) else None,
         channel=settings.channel,
         normalize_inputs=settings.normalize_inputs,
+        speech=speech,
+        notices=plan.notices if plan else (),
     )
     column = find_column(row.values, "output")
     output, suffix_column = _output_name(values, column, task, checkpoint, settings)
@@ -176,6 +187,33 @@ def make_task(row: ManifestRow, settings: BatchSettings) -> ClipTask:
     _check_format(settings.file_format, checkpoint.config.audio.sample_rate, settings.subtype)
     levels = _check(task, checkpoint)
     return replace(task, params_hash=_hash_params(task, settings), input_levels=levels)
+
+
+def _read_content(
+    row: ManifestRow,
+    values: Mapping[str, Any],
+    folder: str,
+    checkpoint: Checkpoint,
+    settings: BatchSettings,
+) -> tuple[dict[str, Any], RowSpeech | None, dict[str, Any]]:
+    """Return condition values, or what a voice speaks; and the columns that nothing uses.
+
+    Args:
+        values: from `read_settings`.
+    """
+    ignore = settings.ignore_unknown_columns
+    if _is_voice(folder):
+        found, extra = read_columns(SPEECH_COLUMNS, row.values, values, ignore)
+        if settings.seconds is not None:
+            raise ConditionError("the length of speech is that of its text; omit --seconds")
+        return {}, read_speech(found, values), extra
+    conditions, extra = read_conditions(checkpoint.config.model, row.values, values, ignore)
+    if extra.get("text") and not ignore:
+        raise ConditionError(
+            f"{checkpoint.config.name} is not a voice, and speaks no text; choose a voice with "
+            "--checkpoint, or add --ignore-unknown-columns"
+        )
+    return conditions, None, extra
 
 
 def _output_name(
@@ -210,6 +248,12 @@ def _output_name(
     return check_output_name(add_suffix(given, file_format)), None
 
 
+@lru_cache(maxsize=64)
+def _is_voice(folder: str) -> bool:
+    """Return whether a folder is a voice; cached, because all rows ask."""
+    return is_voice(Path(folder))
+
+
 def make_request(task: ClipTask) -> GenerationRequest:
     """Read the files of a task and return the request for the generator.
 
@@ -233,7 +277,9 @@ def _read_request(task: ClipTask) -> tuple[GenerationRequest, LevelSummary]:
     rate, model = checkpoint.config.audio.sample_rate, checkpoint.config.model
     prompt = None if task.prompt_file is None else read_waveform(task.prompt_file)
     frame_features = None
-    if model.locals and task.condition_file is not None:
+    if task.speech is not None:
+        frame_features = plan_speech(task.checkpoint, task.speech).frames
+    elif model.locals and task.condition_file is not None:
         path = Path(task.condition_file)
         if _is_array(task.condition_file):
             own = [c.name for c in model.locals if isinstance(c, FramesCondition)]
@@ -298,11 +344,15 @@ def noise_stream(identity: str) -> int:
 def load_checkpoint(folder: str) -> tuple[Checkpoint, str]:
     """Load a checkpoint on the CPU and compute the hash of its files; cached.
 
+    Of a voice, the checkpoint is its vocoder, and the hash that of all its files.
+
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    checkpoint = load(Path(folder))
-    digests = [hash_file(checkpoint.folder / name) for name in (CONFIG, WEIGHTS)]
+    path = Path(folder)
+    checkpoint = load_row_voice(folder).vocoder if is_voice(path) else load(path)
+    folders = [path, checkpoint.folder] if is_voice(path) else [checkpoint.folder]
+    digests = [hash_file(each / name) for each in folders for name in (CONFIG, WEIGHTS)]
     return checkpoint, hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -348,6 +398,8 @@ def _hash_params(task: ClipTask, settings: BatchSettings) -> str:
         content["loudness"] = 2
     if task.frames_scale is not None:  # without it, the hash is that of earlier versions
         content["frames_scale"] = task.frames_scale
+    if task.speech is not None:
+        content["speech"] = task.speech.describe()
     if has_inputs and reading != ("mix", False):
         # Omitted if it is the default, so that earlier hashes stay valid.
         content["reading"] = reading

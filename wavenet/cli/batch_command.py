@@ -51,8 +51,9 @@ def batch(
     """Generate a clip for each row of a manifest; the same command resumes an interrupted batch.
 
     Columns: id, conditions of the model, seconds, seed, prompt, condition, temperature, top_k,
-    top_p, greedy, guidance, output, checkpoint; all others are copied to the results. The audio of
-    a clip depends only on its row and the settings, not on other clips, workers or machines.
+    top_p, greedy, guidance, output, checkpoint; of a voice text, speaker, speed, pitch, loudness,
+    melody; all others are copied to the results. The audio of a clip depends only on its row and
+    the settings, not on other clips, workers or machines.
     """
     files.check()
     refuse_unused_threads(context, workers.engine)
