@@ -41,7 +41,7 @@ from wavenet.batch.output_suffix import (
 from wavenet.batch.speech_rows import COLUMNS as SPEECH_COLUMNS
 from wavenet.batch.speech_rows import RowSpeech, load_row_voice, plan_speech, read_speech
 from wavenet.checkpoint import CONFIG, Checkpoint, load
-from wavenet.checkpoint_folders import resolve_checkpoint
+from wavenet.checkpoint_folders import is_voice, resolve_checkpoint
 from wavenet.devices import AUTO
 from wavenet.errors import ConditionError
 from wavenet.generation.checkpoint_engine import auto_precisions
@@ -55,7 +55,6 @@ from wavenet.generation.request import (
 from wavenet.model.conditions import FramesCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling
-from wavenet.speech.voice_folder import is_voice
 from wavenet.user_input.typed_numbers import parse_number
 from wavenet.weights_file import WEIGHTS
 

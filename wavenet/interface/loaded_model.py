@@ -19,7 +19,7 @@ from audio_utils.levels import Channel
 from wavenet import checkpoint as checkpoints
 from wavenet.cache_folders import use_writable_caches
 from wavenet.checkpoint import Checkpoint
-from wavenet.checkpoint_folders import list_known
+from wavenet.checkpoint_folders import is_voice, list_known
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import ConditionError, ConfigError
@@ -48,7 +48,7 @@ from wavenet.model.frame_features import compute_frame_features, read_array
 from wavenet.sampling import SamplingConfig, resolve_sampling, rows_per_clip
 from wavenet.sharing.hub import find_or_pull
 from wavenet.speech.voice import SpeakingStyle, Voice
-from wavenet.speech.voice_folder import is_voice, load_voice
+from wavenet.speech.voice_folder import load_voice
 
 Frames = str | os.PathLike[str] | NDArray[Any] | torch.Tensor
 
