@@ -2,13 +2,14 @@
 
 The learning rate rises linearly and falls as half a cosine. The state has the weights, the moments
 of the optimizer and the step; with it are saved the config of the network and the settings of the
-training, and a training with others is refused. Called by the trainings of autoencoders and of
-acoustic models; models of samples have the richer `training` package.
+training, and a training with others is refused. Every step depends on the seed and its number only,
+so an interrupted training continues as if it had not been interrupted. Called by the trainings of
+autoencoders and of acoustic models; models of samples have the richer `training` package.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -23,8 +24,10 @@ from torch.optim import AdamW
 from audio_utils.atomic_files import atomic_file
 from wavenet.config import StrictConfig
 from wavenet.errors import TrainingError
+from wavenet.folder_lock import lock_folder
 
 STATE = "training.safetensors"
+VALIDATE_EVERY = 500  # steps
 WARMUP_STEPS = 100
 FINAL_SHARE = 0.01  # of the learning rate, at the last step
 GRADIENT_CLIP = 1.0
@@ -47,6 +50,7 @@ class StepSettings(StrictConfig):
 
 
 Network = TypeVar("Network", bound=nn.Module)
+Measures = TypeVar("Measures")
 
 
 @dataclass
@@ -56,6 +60,52 @@ class NetworkState(Generic[Network]):
     model: Network
     optimizer: AdamW
     step: int = 0
+
+
+def train_network(
+    build: Callable[[], Network],
+    config: StrictConfig,
+    settings: StepSettings,
+    folder: Path,
+    do_step: Callable[[NetworkState[Network]], object],
+    measure: Callable[[Network], Measures],
+    save: Callable[[Network], None],
+    report: Callable[[int, Measures | None], None],
+    should_stop: Callable[[], bool],
+) -> Network:
+    """Train to the last step, or until `should_stop` returns true; continue a training in `folder`.
+
+    Args:
+        build: returns the network with random weights.
+        config: of the network; settings: of the training.
+        folder: of the state of the training.
+        do_step: changes the state by one step; it depends on the seed and the step only.
+        measure: returns the measures of a validation.
+        save: called after every validation, before the state is saved.
+        report: called after every step with its number and, after a validation, the measures.
+        should_stop: called after every step.
+    Returns:
+        The network, for evaluation.
+    Raises:
+        TrainingError: a loss that is not finite, or the folder has another training.
+        FolderInUse: another process trains into the folder.
+    """
+    with lock_folder(folder):
+        torch.manual_seed(settings.seed)
+        state = make_state(build())
+        if (folder / STATE).exists():
+            load_state(folder / STATE, state, config, settings)
+        is_last = state.step >= settings.steps
+        while not is_last:
+            do_step(state)
+            is_last = state.step == settings.steps or should_stop()
+            measures = None
+            if is_last or state.step % VALIDATE_EVERY == 0:
+                measures = measure(state.model)
+                save(state.model)
+                save_state(folder / STATE, state, config, settings)
+            report(state.step, measures)
+    return state.model.eval()
 
 
 def make_state(model: Network) -> NetworkState[Network]:

@@ -17,20 +17,14 @@ from torch import Tensor
 from wavenet.autoencoder.autoencoder_folder import save_autoencoder
 from wavenet.autoencoder.mel_autoencoder import AutoencoderConfig, MelAutoencoder
 from wavenet.errors import DataError
-from wavenet.folder_lock import lock_folder
 from wavenet.model.frame_scales import MEL_SPAN
 from wavenet.network_training import (
-    STATE,
     NetworkState,
     StepSettings,
     apply_step,
-    load_state,
-    make_state,
-    save_state,
     step_generator,
+    train_network,
 )
-
-VALIDATE_EVERY = 500  # steps
 
 
 class AutoencoderSettings(StepSettings):
@@ -86,22 +80,17 @@ def train_autoencoder(
     """
     if not training:
         raise DataError("there are no recordings to train the autoencoder on")
-    with lock_folder(folder):
-        torch.manual_seed(settings.seed)
-        state = make_state(MelAutoencoder(config))
-        if (folder / STATE).exists():
-            load_state(folder / STATE, state, config, settings)
-        is_last = state.step >= settings.steps
-        while not is_last:
-            train_step(state, settings, training)
-            is_last = state.step == settings.steps or should_stop()
-            measures = None
-            if is_last or state.step % VALIDATE_EVERY == 0:
-                measures = measure_autoencoder(state.model, validation or training)
-                save_autoencoder(folder, state.model)
-                save_state(folder / STATE, state, config, settings)
-            report(state.step, measures)
-    return state.model.eval()
+    return train_network(
+        lambda: MelAutoencoder(config),
+        config,
+        settings,
+        folder,
+        lambda state: train_step(state, settings, training),
+        lambda model: measure_autoencoder(model, validation or training),
+        lambda model: save_autoencoder(folder, model),
+        report,
+        should_stop,
+    )
 
 
 def train_step(

@@ -20,22 +20,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from wavenet.errors import DataError
-from wavenet.folder_lock import lock_folder
 from wavenet.model.frame_scales import MEL_SPAN
 from wavenet.network_training import (
-    STATE,
     NetworkState,
     StepSettings,
     apply_step,
-    load_state,
-    make_state,
-    save_state,
     step_generator,
+    train_network,
 )
 from wavenet.speech.acoustic_model import AcousticConfig, AcousticModel, Prosody, length_mask
 from wavenet.speech.spoken_examples import SpokenExample
 
-VALIDATE_EVERY = 500  # steps
 PROSODY_WEIGHT = 0.1  # of the loss of the prosody, relative to that of the frames
 SIMILAR_LENGTHS = 8  # batches are formed from this many times as many recordings
 
@@ -156,22 +151,17 @@ def train_acoustic_model(
     """
     if not training:
         raise DataError("there are no recordings to train the acoustic model on")
-    with lock_folder(folder):
-        torch.manual_seed(settings.seed)
-        state = make_state(AcousticModel(config))
-        if (folder / STATE).exists():
-            load_state(folder / STATE, state, config, settings)
-        is_last = state.step >= settings.steps
-        while not is_last:
-            train_step(state, settings, training)
-            is_last = state.step == settings.steps or should_stop()
-            errors = None
-            if is_last or state.step % VALIDATE_EVERY == 0:
-                errors = measure_errors(state.model, validation or training)
-                save(state.model)
-                save_state(folder / STATE, state, config, settings)
-            report(state.step, errors)
-    return state.model.eval()
+    return train_network(
+        lambda: AcousticModel(config),
+        config,
+        settings,
+        folder,
+        lambda state: train_step(state, settings, training),
+        lambda model: measure_errors(model, validation or training),
+        save,
+        report,
+        should_stop,
+    )
 
 
 def train_step(
