@@ -2,12 +2,12 @@
 
 Input of `read_weights`: a path, and the names and shapes that the config of the model defines.
 Output: tensors. A file that does not have exactly these tensors, or that contains other values than
-finite numbers, is refused with one sentence. Called by `checkpoint` and `autoencoder`.
+finite numbers, is refused with one sentence. Called by `checkpoint` and `network_folder`.
 """
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -22,18 +22,32 @@ from wavenet.user_input.separated_text import LFS_START
 
 WEIGHTS = "model.safetensors"
 MAX_HEADER_BYTES = 1 << 20
+_DTYPES = {torch.float32: "F32", torch.float16: "F16"}  # their names in the file
 
 
-def write_weights(path: Path, tensors: Mapping[str, Tensor], replace: bool = True) -> None:
+def write_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    replace: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write tensors by name, completely or not at all.
 
     Args:
         path: of the file; its folder exists.
+        tensors: float32.
         replace: whether an existing file may be replaced.
+        dtype: of the values in the file: float32 or float16, to which they are rounded.
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError: the file cannot be written, or a value is too large for the dtype.
     """
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    for name, tensor in contiguous.items():
+        if not torch.equal(tensor.isfinite(), tensors[name].isfinite()):
+            raise CheckpointError(
+                f"the tensor {name} of {path} has values beyond {torch.finfo(dtype).max:,.0f}, the "
+                "largest number that is stored; train with a lower learning rate"
+            )
     try:
         with atomic_file(path, replace) as temporary:
             temporary.write_bytes(save_tensors(contiguous))
@@ -43,19 +57,26 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], replace: bool = Tru
         ) from None
 
 
-def read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Read tensors; names, shapes and dtypes must be the expected ones, and all values finite.
+def read_weights(
+    path: Path, expected: dict[str, Tensor], dtypes: Collection[torch.dtype] = (torch.float32,)
+) -> dict[str, Tensor]:
+    """Read tensors; names and shapes must be the expected ones, and all values finite.
 
     Args:
         path: of the file.
         expected: tensors with these names and shapes, float32.
+        dtypes: that the file may have, all tensors the same one.
+    Returns:
+        Tensors of dtype float32.
     Raises:
         CheckpointError: the file is missing, damaged, or does not fit.
     """
     body = sum(t.numel() * t.element_size() for t in expected.values())
     data = read_bytes(path, body + MAX_HEADER_BYTES)
     found = _header(path, data)
-    wanted = {name: (tuple(t.shape), "F32") for name, t in expected.items()}
+    stored = [_DTYPES[dtype] for dtype in dtypes]
+    used = next((d for _, d in found.values() if d in stored), stored[0])
+    wanted = {name: (tuple(t.shape), used) for name, t in expected.items()}
     if found != wanted:
         raise CheckpointError(f"{path} does not fit its config.json: {_difference(found, wanted)}")
     try:
@@ -65,7 +86,7 @@ def read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path} is damaged: the tensor {name} contains NaN or infinity")
-    return tensors
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

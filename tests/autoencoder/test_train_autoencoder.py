@@ -9,7 +9,6 @@ from wavenet.autoencoder.autoencoder_folder import load_autoencoder
 from wavenet.autoencoder.finite_scalar_quantizer import FiniteScalarConfig
 from wavenet.autoencoder.mel_autoencoder import MelAutoencoder
 from wavenet.autoencoder.train_autoencoder import (
-    STATE,
     AutoencoderSettings,
     draw_batch,
     measure_autoencoder,
@@ -17,6 +16,7 @@ from wavenet.autoencoder.train_autoencoder import (
 )
 from wavenet.errors import DataError, TrainingError
 from wavenet.model.frame_scales import MEL_SPAN
+from wavenet.network_training import STATE
 
 
 def equal_weights(first, second):

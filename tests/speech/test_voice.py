@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save as to_bytes
 
-from tests.speech.test_acoustic_model import CONFIG
+from tests.speech.test_acoustic_model import CONFIG, tokens_of
 from tests.speech.tiny_voice import save_vocoder, save_voice
 from wavenet import checkpoint
 from wavenet.checkpoint_folders import studio_name
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.model.frame_scales import MEL_SPAN
+from wavenet.speech.acoustic_model import AcousticModel
 from wavenet.speech.voice import SentencePlan, SpeakingStyle, Voice
-from wavenet.speech.voice_folder import copy_vocoder, load_voice
+from wavenet.speech.voice_folder import (
+    copy_vocoder,
+    load_acoustic_model,
+    load_voice,
+    save_acoustic_model,
+)
+from wavenet.weights_file import WEIGHTS, write_weights
 
 TEXT = "Hello there, you. So it goes!"
 
@@ -186,3 +195,47 @@ def test_a_changed_sentence_is_checked(
         chosen_frames, chosen_f0 = (v * (count // len(v)) for v in (chosen_frames, chosen_f0))
     with pytest.raises(ConditionError, match=words):
         voice.change_prosody(plan, chosen_frames, chosen_f0)
+
+
+def test_stored_weights_have_half_the_bytes_and_nearly_the_same_frames(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = AcousticModel(CONFIG).eval().requires_grad_(False)
+    save_acoustic_model(tmp_path, model)
+    numbers = sum(tensor.numel() for tensor in model.state_dict().values())
+    assert (tmp_path / WEIGHTS).stat().st_size < 2 * numbers + 10_000
+    loaded = load_acoustic_model(tmp_path)
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
+    before, after = (frames_of_model(each) for each in (model, loaded))
+    assert 0 < (before - after).abs().mean().item() * MEL_SPAN < 0.02
+
+
+def frames_of_model(model: AcousticModel) -> torch.Tensor:
+    tokens = tokens_of("See a dog.")[None]
+    counts = torch.tensor([tokens.shape[1]])
+    hidden = model.encode(tokens, torch.zeros(1, dtype=torch.int64), counts)
+    zeros = torch.zeros(1, tokens.shape[1])
+    return model.decode(hidden, zeros, zeros, torch.full(zeros.shape, 3))
+
+
+def test_weights_of_float32_are_read_and_mixed_ones_refused(tmp_path: Path) -> None:
+    model = AcousticModel(CONFIG)
+    save_acoustic_model(tmp_path, model)
+    weights = model.state_dict()
+    write_weights(tmp_path / WEIGHTS, weights)
+    loaded = load_acoustic_model(tmp_path).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in weights.items())
+    mixed = {
+        name: value.half() if name == "norm.bias" else value for name, value in weights.items()
+    }
+    (tmp_path / WEIGHTS).write_bytes(to_bytes(mixed))
+    with pytest.raises(CheckpointError, match=r"norm\.bias is .*'F16'.*expected .*'F32'"):
+        load_acoustic_model(tmp_path)
+
+
+def test_a_weight_beyond_the_range_of_float16_is_refused(tmp_path: Path) -> None:
+    model = AcousticModel(CONFIG)
+    with torch.no_grad():
+        model.norm.bias[0] = 7e4
+    with pytest.raises(CheckpointError, match=r"norm\.bias.*values beyond 65,504"):
+        save_acoustic_model(tmp_path, model)
+    assert not (tmp_path / WEIGHTS).exists()
