@@ -113,7 +113,7 @@ def load_toml(kind: type[ConfigT], path: Path) -> ConfigT:
     """
     try:
         # through JSON: a strict config accepts a JSON list as a tuple, but not a Python list
-        text = json.dumps(_read_toml(path), default=str)
+        text = json.dumps(read_toml(path), default=str)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
     except RecursionError:
@@ -121,8 +121,13 @@ def load_toml(kind: type[ConfigT], path: Path) -> ConfigT:
     return parse_config(kind, text, str(path))
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file of bounded size, whose keys have a bounded number of parts."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size, whose keys have a bounded number of parts.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError, RecursionError: it is not TOML, or too large.
+    """
     with path.open("rb") as file:
         content = file.read(MAX_TOML_BYTES + 1)
     if len(content) > MAX_TOML_BYTES:
@@ -131,6 +136,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if _LONG_KEY.search(text):
         raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts between dots")
     return tomllib.loads(text)
+
+
+def name_of_folder(folder: Path, prefix: str) -> str:
+    """Return the name of a folder as a `Name`.
+
+    Args:
+        prefix: added if the name does not begin with a letter.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", folder.resolve().name)[:60]
+    return name if re.match(r"[A-Za-z_]", name) else f"{prefix}_{name}"[:60]
 
 
 def make_config(kind: type[ConfigT], source: str, /, **values: object) -> ConfigT:

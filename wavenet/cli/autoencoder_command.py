@@ -4,7 +4,6 @@ Input: a folder of recordings, or files of codes. Output: an autoencoder, one fi
 recording, or sound. Called by `main`.
 """
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +22,7 @@ from wavenet.cli.options import (
     print_message,
 )
 from wavenet.cli.output_paths import check_output_folder
-from wavenet.config import make_config
+from wavenet.config import make_config, name_of_folder
 from wavenet.errors import ConfigError, DataError
 from wavenet.interrupts import stop_on_interrupt
 from wavenet.terminal import print_line
@@ -107,7 +106,7 @@ def train(
     config = make_config(
         AutoencoderConfig,
         "autoencoder",
-        name=_name_of(out),
+        name=name_of_folder(out, "autoencoder"),
         sample_rate=loaded.audio.sample_rate,
         hop=loaded.model.condition_hop,
         mel=mel_of(loaded),
@@ -244,12 +243,6 @@ def _quantizer_settings(
     return make_config(
         FiniteScalarConfig, "--levels", levels=tuple(int(number) for number in numbers)
     )
-
-
-def _name_of(out: Path) -> str:
-    """Return the name of a folder as a name of an autoencoder."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", out.resolve().name)[:60]
-    return name if re.match(r"[A-Za-z_]", name) else f"autoencoder_{name}"
 
 
 def _read_frames(

@@ -66,6 +66,10 @@ def train(
         Path | None,
         typer.Option("--from", help="Start with the weights and the model of this checkpoint."),
     ] = None,
+    vocoder: Annotated[
+        Path | None,
+        typer.Option(help="For a voice: use this vocoder as it is, instead of training one."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps; overrides the recipe.")] = None,
     sample_rate: Annotated[
         int | None, typer.Option(help="Hz; the recipe keeps its lengths in time.")
@@ -98,6 +102,11 @@ def train(
     replaced settings; data and optimisation come from the recipe. The model must have the recipe's
     conditions. A recipe of your own must not state another rate or codec. Combine --from with
     --resume to continue such a run.
+    The recipe voice trains a voice that speaks English text. --data is then a folder in the layout
+    of LJSpeech: metadata.csv with lines ID|TEXT, and wavs/ID.wav or .flac. The clips are aligned,
+    then the acoustic model and the vocoder are trained, each for --steps steps; --from is a
+    checkpoint from which the vocoder starts. The voice is the folder OUT/voice. --resume continues
+    after any interruption.
     With --sample-seconds, clips are generated from the best weights so far, always with the same
     seed and the first value of every label; a vocoder resynthesises a held-out clip, or a training
     clip if none is held out.
@@ -112,10 +121,14 @@ def train(
     from wavenet.training.distributed import init_ranks
 
     with init_ranks() as ranks:
+        from wavenet.training.recipe import is_voice_recipe
         from wavenet.training.training_setup import RecipeOptions, set_up_training
 
         if accept_changes and not resume:
             raise ConfigError("--accept-changes continues a run; add --resume")
+        is_voice = is_voice_recipe(recipe)
+        if vocoder is not None and not is_voice:
+            raise ConfigError("--vocoder is for the recipe of a voice, such as voice; omit it")
         options = RecipeOptions(
             data=str(data) if data else None,
             pattern=pattern,
@@ -127,11 +140,28 @@ def train(
             sample_rate=sample_rate,
             accumulation_steps=accumulation_steps,
         )
+        if is_voice:
+            from wavenet.cli.voice_training import VoiceOptions, train_voice_from
+
+            train_voice_from(
+                recipe,
+                options,
+                VoiceOptions(
+                    out, resume, accept_changes, initial_checkpoint, vocoder, threads, quiet
+                ),
+                ranks,
+                lambda setup, folder, has_run: run(
+                    setup, folder, has_run, False, threads, device, sample_seconds, ranks, quiet
+                ),
+            )
+            return
         setup = set_up_training(recipe, options, initial_checkpoint, resume)
         if setup.note and ranks.is_main:
             print_message(setup.note)
         folder = out or Path("runs") / setup.recipe.name
         run(setup, folder, resume, accept_changes, threads, device, sample_seconds, ranks, quiet)
+        if ranks.is_main:
+            print_line(folder / "checkpoint")
 
 
 def run(
@@ -189,7 +219,6 @@ def run(
             cost = store_rounding_costs(folder / "checkpoint", dataset.validation)
         if cost:
             print_message(cost)
-        print_line(folder / "checkpoint")
 
 
 def _print_nothing(text: object) -> None:

@@ -8,18 +8,17 @@ training, durations, F0 and energy are those of the recording; in synthesis they
 and a user may change them before the decoder reads them. Every value is a regression, so the model
 draws no samples: all variety comes from the WaveNet that makes sound of the frames.
 
-A regression predicts a mean, so its frames are smoother than those of recordings. The WaveNet is
-therefore also trained on predicted frames (`train_voice`).
+A regression predicts a mean, so its frames are smoother than those of recordings.
 
 Source: Ren et al. 2021, "FastSpeech 2"; Lancucki 2021, "FastPitch" (one F0 per token); Liu et al.
 2022, "A ConvNet for the 2020s" (the blocks); Siuzdak 2024, "Vocos" (such blocks over mel frames).
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
@@ -30,7 +29,41 @@ from wavenet.speech.tokens import N_FLAGS, N_STRESSES, SYMBOLS
 N_PROSODY = 3  # log duration, F0, energy
 
 
-class AcousticConfig(StrictConfig):
+class AcousticSizes(StrictConfig):
+    """The sizes of the network, and its dropout.
+
+    Attributes:
+        channels: of all layers, C.
+        encoder_blocks, decoder_blocks: convolutional blocks.
+        attention_layers: over the tokens.
+        heads: of an attention layer.
+        kernel_size: of the blocks; odd.
+        expansion: inner channels of a block, as a multiple of `channels`.
+        dropout: fraction of channels that are dropped in training.
+    """
+
+    channels: Width = 160
+    encoder_blocks: int = Field(default=4, ge=1, le=32)
+    decoder_blocks: int = Field(default=6, ge=1, le=32)
+    attention_layers: int = Field(default=2, ge=0, le=16)
+    heads: int = Field(default=2, ge=1, le=16)
+    kernel_size: int = Field(default=7, ge=1, le=31)
+    expansion: int = Field(default=3, ge=1, le=8)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.attention_layers and self.channels % self.heads:
+            raise ValueError(
+                f"channels must be a multiple of heads, found {self.channels} channels and "
+                f"{self.heads} heads"
+            )
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, found {self.kernel_size}")
+        return self
+
+
+class AcousticConfig(AcousticSizes):
     """The content of `config.json` of a voice.
 
     Attributes:
@@ -41,13 +74,6 @@ class AcousticConfig(StrictConfig):
         hop: samples from frame to frame.
         mel: settings of the frames, those of the vocoder.
         speakers: names of the speakers; the first is the default.
-        channels: of all layers, C.
-        encoder_blocks, decoder_blocks: convolutional blocks.
-        attention_layers: over the tokens.
-        heads: of an attention layer.
-        kernel_size: of the blocks; odd.
-        expansion: inner channels of a block, as a multiple of `channels`.
-        dropout: fraction of channels that are dropped in training.
         f0_mean, f0_deviation: of log F0 (Hz) of the voiced phones of each speaker.
     """
 
@@ -58,14 +84,6 @@ class AcousticConfig(StrictConfig):
     hop: int = Field(ge=8, le=16_384)
     mel: MelCondition
     speakers: tuple[Name, ...] = Field(min_length=1, max_length=1024)
-    channels: Width = 160
-    encoder_blocks: int = Field(default=4, ge=1, le=32)
-    decoder_blocks: int = Field(default=6, ge=1, le=32)
-    attention_layers: int = Field(default=2, ge=0, le=16)
-    heads: int = Field(default=2, ge=1, le=16)
-    kernel_size: int = Field(default=7, ge=1, le=31)
-    expansion: int = Field(default=3, ge=1, le=8)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
     f0_mean: tuple[float, ...] = (5.0,)
     f0_deviation: tuple[float, ...] = (0.2,)
 

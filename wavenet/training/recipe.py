@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from audio_utils.levels import Channel
 from wavenet.checkpoint import AudioConfig, check_output
 from wavenet.codec import AnyCodec, MuLawCodec
-from wavenet.config import Fraction, Name, StrictConfig, load_toml
+from wavenet.config import Fraction, Name, StrictConfig, load_toml, read_toml
 from wavenet.errors import ConfigError
 from wavenet.model.architectures import AnyModelConfig
 from wavenet.model.conditions import (
@@ -29,6 +29,8 @@ from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.user_paths import expand_home
 
 BUILT_IN = Path(__file__).parent / "recipes"
+VOICES = BUILT_IN / "voices"  # recipes of `speech.voice_recipe`
+VOICE_KIND = "voice"
 
 
 class DataConfig(StrictConfig):
@@ -222,12 +224,14 @@ def load_recipe(name: str) -> RecipeConfig:
     Raises:
         ConfigError: no such file, invalid TOML, or a setting out of its range.
     """
-    path = expand_home(name)
-    # not pathlib, which raises for a name that is too long or contains NUL
-    if not os.path.isfile(path) and os.path.isfile(BUILT_IN / f"{name}.toml"):
-        path = BUILT_IN / f"{name}.toml"
-    if not os.path.isfile(path):
-        known = sorted(p.stem for p in BUILT_IN.glob("*.toml"))
+    path = find_recipe(name, BUILT_IN)
+    if is_voice_recipe(name):
+        raise ConfigError(
+            f"{name} is the recipe of a voice, which only the command `wavenet train` uses; choose "
+            "the recipe of one model, such as small"
+        )
+    if path is None:
+        known = sorted(p.stem for folder in (BUILT_IN, VOICES) for p in folder.glob("*.toml"))
         close = find_equal_name(name, known) or find_close_name(name, known)
         question = f"; did you mean {close}?" if close else ""
         raise ConfigError(
@@ -235,6 +239,27 @@ def load_recipe(name: str) -> RecipeConfig:
             f"{question}"
         )
     return load_toml(RecipeConfig, path)
+
+
+def find_recipe(name: str, built_in: Path) -> Path | None:
+    """Return the file of a recipe: a path, or a name in a folder of recipes; None if none exists.
+
+    Args:
+        name: of a user.
+        built_in: the folder.
+    """
+    # not pathlib, which raises for a name that is too long or contains NUL
+    paths = (expand_home(name), built_in / f"{name}.toml")
+    return next(filter(os.path.isfile, paths), None)
+
+
+def is_voice_recipe(name: str) -> bool:
+    """Return whether a name or a file is the recipe of a voice, which has `kind = "voice"`."""
+    path = find_recipe(name, BUILT_IN) or find_recipe(name, VOICES)
+    try:
+        return path is not None and read_toml(path).get("kind") == VOICE_KIND
+    except (OSError, ValueError, RecursionError):
+        return False  # reading the recipe reports the error
 
 
 def is_built_in(recipe: RecipeConfig) -> bool:

@@ -101,7 +101,16 @@ def set_up_training(
             checkpoint lacks.
         CheckpointError: the checkpoint cannot be used.
     """
-    original = load_recipe(recipe)
+    return set_up_recipe(load_recipe(recipe), options, initial_checkpoint, is_resumed)
+
+
+def set_up_recipe(
+    original: RecipeConfig,
+    options: RecipeOptions,
+    initial_checkpoint: str | Path | None = None,
+    is_resumed: bool = False,
+) -> TrainingSetup:
+    """Apply the options to a recipe, and load the initial checkpoint; see `set_up_training`."""
     chosen = apply_options(original, options)
     if initial_checkpoint is None:
         if chosen.audio == original.audio:
