@@ -81,6 +81,7 @@ OPTIONS = {
     "--resume": (None, same),
     "--accept-changes": None,
     "--from": None,
+    "--vocoder": None,  # of a voice
     "--steps": ("7", changes(train__steps=7)),
     "--sample-rate": ("22050", at_rate),
     "--accumulation-steps": ("3", changes(train__accumulation_steps=3)),

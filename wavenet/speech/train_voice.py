@@ -127,7 +127,8 @@ def _prepare_clips(job: VoiceJob, config: AcousticConfig, callbacks: VoiceCallba
         callbacks.report(line)
     doubtful = {clip.id for clip in findings.doubtful}
     if doubtful:
-        callbacks.report(f"{len(doubtful):,} doubtful clips are left out")
+        are = "clip is" if len(doubtful) == 1 else "clips are"
+        callbacks.report(f"{len(doubtful):,} doubtful {are} left out")
     clips = [clip for clip in alignment.clips if clip.id not in doubtful]
     seconds = sum(clip.seconds for clip in clips)
     size = seconds * config.frames_per_second * config.mel.n_mels * FLOAT_BYTES

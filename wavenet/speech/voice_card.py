@@ -68,7 +68,8 @@ def format_card(
         folder: of the voice, for the example.
     """
     config = model.config
-    held_out = f"{summary.held_out:,} held-out clips"
+    plural = "s" * (summary.held_out != 1)
+    held_out = f"{summary.held_out:,} held-out clip{plural}"
     return CARD_TEXT.format(
         name=config.name,
         speakers=", ".join(config.speakers),

@@ -98,7 +98,8 @@ class Difference(NamedTuple):
 def find_differences(saved: RunIdentity, current: RunIdentity) -> list[Difference]:
     """Compare the identity of a run with the saved one.
 
-    The path of the folder may differ. Without `data`, only rate and codec are compared.
+    The paths of the folder and of the table may differ. Without `data`, only rate and codec are
+    compared.
     """
     found = []
     values: list[tuple[str, object, object]] = [
@@ -114,8 +115,15 @@ def find_differences(saved: RunIdentity, current: RunIdentity) -> list[Differenc
     if saved.data is None or current.data is None:
         return found
     names = [name for name in DataConfig.model_fields if name != "folder"]
-    found += describe_changed_values("data", names, saved.data, current.data)
+    before_data, now_data = (_without_path(data) for data in (saved.data, current.data))
+    found += describe_changed_values("data", names, before_data, now_data)
     return found + _compare_recordings(saved, current)
+
+
+def _without_path(data: DataConfig) -> DataConfig:
+    """Return the settings with the name of the table instead of its path."""
+    name = None if data.metadata is None else Path(data.metadata).name
+    return DataConfig(**{**dict(data), "metadata": name})
 
 
 def describe_changed_values(
