@@ -392,6 +392,7 @@ def test_held_out_clips_are_spread_evenly():
         ("kernel_size = 3", "kernel_size = 4", "kernel_size must be odd, found 4"),
         ("channels = 8", "channels = 9", "a multiple of heads"),
         ("max_seconds = 0.2", 'pattern = "{a}"', r"vocoder\.data\.pattern cannot be used"),
+        ("max_seconds = 0.2", "stored_frames = true", r"vocoder\.data\.stored_frames cannot"),
         ('kind = "mel", n_mels = 6', 'kind = "mfcc"', "condition mel only, found mfcc"),
         ("[vocoder.train]\nsteps = 6", "[vocoder.train]\nsteps = 0", r"vocoder\.train\.steps"),
     ],

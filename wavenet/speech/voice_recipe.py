@@ -18,8 +18,8 @@ from wavenet.speech.acoustic_model import AcousticConfig, AcousticSizes
 from wavenet.speech.train_acoustic_model import AcousticSettings
 from wavenet.training.recipe import VOICES, DataConfig, RecipeConfig, find_recipe
 
-# of the vocoder: the table of the clips and the held-out clips are those of the voice
-_OWN_DATA = ("folder", "pattern", "metadata", "validation", "test")
+# of the vocoder: the clips, their frames and the held-out clips are those of the voice
+_OWN_DATA = ("folder", "pattern", "metadata", "validation", "test", "stored_frames")
 
 
 class VoiceRecipe(StrictConfig):
@@ -47,7 +47,8 @@ class VoiceRecipe(StrictConfig):
             if getattr(self.vocoder.data, name) != getattr(default, name):
                 raise ValueError(
                     f"vocoder.data.{name} cannot be used: the clips are those of metadata.csv, "
-                    "and vocoder.data.validation_fraction holds out clips; remove it"
+                    "their frames are computed, and vocoder.data.validation_fraction holds out "
+                    "clips; remove it"
                 )
         find_mel(self.vocoder.model)
         return self
