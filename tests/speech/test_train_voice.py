@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tests.speech import speech_files
 from tests.speech.speech_files import SAMPLE_RATE
@@ -425,3 +426,33 @@ def test_a_voice_learns_from_synthetic_speech_with_worker_processes(tmp_path, mo
     job = make_job(corpus, tmp_path / "run")
     callbacks = module.VoiceCallbacks(train_vocoder)
     assert load_voice(train_voice(job, callbacks)).name == "tiny_voice"
+
+
+def test_both_models_start_from_another_voice(whole, corpus, tmp_path):
+    first = load_voice(whole / "voice")
+    settings = "steps = 1\nlearning_rate = 1e-6\nseed = 5\nclips_per_step"
+    gentle = RECIPE.replace("steps = 6\nclips_per_step", settings)
+    other = gentle.replace("channels = 8\nencoder", "channels = 16\nencoder")
+    start = {"initial_acoustic": first.acoustic}
+    train_voice(make_job(corpus, tmp_path / "run", other, **start), make_callbacks())
+    trained = load_voice(tmp_path / "run" / "voice").acoustic
+    assert trained.config.channels == 8  # not that of the recipe
+    assert trained.config.speakers == ("anna",)
+    for name, weight in first.acoustic.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], weight, atol=2e-3, rtol=2e-3)
+    train_voice(make_job(corpus, tmp_path / "random", gentle), make_callbacks())
+    random = load_voice(tmp_path / "random" / "voice").acoustic
+    assert not torch.allclose(random.symbols.weight, first.acoustic.symbols.weight, atol=0.1)
+    shutil.rmtree(tmp_path / "run" / "voice")
+    with pytest.raises(TrainingError, match="initial_acoustic"):
+        train_voice(make_job(corpus, tmp_path / "run", other, resume=True), make_callbacks())
+
+
+def test_a_voice_of_other_frames_is_no_start(whole, corpus, tmp_path):
+    first = load_voice(whole / "voice").acoustic
+    other = RECIPE.replace("condition_hop = 80", "condition_hop = 40")
+    with pytest.raises(ConfigError, match=r"another hop \(80\)"):
+        train_voice(
+            make_job(corpus, tmp_path / "run", other, initial_acoustic=first), make_callbacks()
+        )
+    assert not (tmp_path / "run").exists()

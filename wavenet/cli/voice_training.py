@@ -18,6 +18,7 @@ from wavenet.terminal import print_line
 
 if TYPE_CHECKING:
     from wavenet.progress import Progress
+    from wavenet.speech.acoustic_model import AcousticModel
     from wavenet.speech.voice_job import VoiceJob
     from wavenet.training.distributed import Ranks
     from wavenet.training.training_setup import RecipeOptions, TrainingSetup
@@ -32,7 +33,8 @@ class VoiceOptions:
 
     Attributes:
         out: folder of the training; None: runs/NAME.
-        initial: checkpoint from which the vocoder is trained; vocoder: one that is not trained.
+        initial: checkpoint from which the vocoder is trained, or a voice for both models.
+        vocoder: a vocoder that is not trained.
     """
 
     out: Path | None
@@ -110,9 +112,19 @@ def _make_job(recipe: str, options: "RecipeOptions", chosen: VoiceOptions) -> "V
         chosen.out or Path("runs") / loaded.name,
         setup,
         None if chosen.vocoder is None else checkpoint.load(chosen.vocoder),
+        _load_initial(chosen.initial),
         chosen.resume,
         chosen.threads,
     )
+
+
+def _load_initial(initial: Path | None) -> "AcousticModel | None":
+    """Return the acoustic model of a voice with the first weights; None for another checkpoint."""
+    from wavenet.checkpoint_folders import is_voice, resolve_checkpoint
+    from wavenet.speech.voice_folder import load_acoustic_model
+
+    folder = None if initial is None else resolve_checkpoint(initial)
+    return None if folder is None or not is_voice(folder) else load_acoustic_model(folder)
 
 
 def _check_options(options: "RecipeOptions", chosen: VoiceOptions, ranks: "Ranks") -> None:

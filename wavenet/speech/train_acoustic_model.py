@@ -133,6 +133,7 @@ def train_acoustic_model(
     save: Callable[[AcousticModel], None],
     report: Callable[[int, AcousticErrors | None], None] = lambda step, errors: None,
     should_stop: Callable[[], bool] = lambda: False,
+    initial: AcousticModel | None = None,
 ) -> AcousticModel:
     """Train to the last step, or until `should_stop` returns true; continue a training in `folder`.
 
@@ -144,6 +145,7 @@ def train_acoustic_model(
         save: called after every validation.
         report: called after every step with its number and, after a validation, the errors.
         should_stop: called after every step.
+        initial: as in `start_model`.
     Raises:
         DataError: there are no recordings to train on.
         TrainingError: a loss that is not finite, or the folder has another training.
@@ -152,7 +154,7 @@ def train_acoustic_model(
     if not training:
         raise DataError("there are no recordings to train the acoustic model on")
     return train_network(
-        lambda: AcousticModel(config),
+        lambda: start_model(config, initial),
         config,
         settings,
         folder,
@@ -162,6 +164,23 @@ def train_acoustic_model(
         report,
         should_stop,
     )
+
+
+def start_model(config: AcousticConfig, initial: AcousticModel | None) -> AcousticModel:
+    """Return the model before the first step.
+
+    Args:
+        config: of the model.
+        initial: a model of the same sizes with the first weights; each speaker starts as its first
+            speaker. None: random weights.
+    """
+    model = AcousticModel(config)
+    if initial is not None:
+        weights = initial.state_dict()
+        name = "speakers.weight"
+        weights[name] = weights[name][:1].expand(len(config.speakers), -1)
+        model.load_state_dict(weights)
+    return model
 
 
 def train_step(

@@ -224,7 +224,15 @@ def _train_acoustic_model(
 
         folder = job.folder / ACOUSTIC
         model = train_acoustic_model(
-            config, settings, training, held_out, folder, lambda _: None, report, should_stop
+            config,
+            settings,
+            training,
+            held_out,
+            folder,
+            lambda _: None,
+            report,
+            should_stop,
+            job.initial_acoustic,
         )
     return None if 0 < last < settings.steps else model
 

@@ -13,10 +13,10 @@ from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import Name, StrictConfig, name_of_folder, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
-from wavenet.speech.acoustic_model import AcousticConfig
+from wavenet.speech.acoustic_model import AcousticConfig, AcousticModel, AcousticSizes
 from wavenet.speech.voice_recipe import VoiceRecipe, make_acoustic_config
 from wavenet.training.snapshots import has_snapshot
-from wavenet.training.task import describe_checkpoint
+from wavenet.training.task import describe_checkpoint, hash_weights
 from wavenet.training.training_setup import TrainingSetup
 
 PLAN = "voice.json"
@@ -31,6 +31,8 @@ class VoicePlan(StrictConfig):
         speaker: name of the speaker.
         vocoder: name and digest of the vocoder that is used as it is; None: it is trained.
         initial: name and digest of the checkpoint from which the vocoder is trained.
+        initial_acoustic: name and digest of the acoustic model from which that of the voice is
+            trained.
     """
 
     format_version: Literal[1] = 1
@@ -38,6 +40,7 @@ class VoicePlan(StrictConfig):
     speaker: Name
     vocoder: str | None = None
     initial: str | None = None
+    initial_acoustic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class VoiceJob:
         folder: of the training.
         setup: of the training of the vocoder; its recordings are replaced by those of the voice.
         vocoder: a trained vocoder, which is used as it is; None: one is trained.
+        initial_acoustic: the acoustic model with the first weights; None: they are random.
         resume: continue a training in the folder.
         threads: of the CPU, and number of worker processes; None: all cores.
     """
@@ -59,6 +63,7 @@ class VoiceJob:
     folder: Path
     setup: TrainingSetup
     vocoder: Checkpoint | None = None
+    initial_acoustic: AcousticModel | None = None
     resume: bool = False
     threads: int | None = None
 
@@ -69,7 +74,13 @@ class VoiceJob:
         audio, model = recipe.audio, recipe.model
         if self.vocoder is not None:
             audio, model = self.vocoder.config.audio, self.vocoder.config.model
-        return make_acoustic_config(self.recipe, self.speaker, audio, model)
+        config = make_acoustic_config(self.recipe, self.speaker, audio, model)
+        initial = self.initial_acoustic
+        if initial is None:
+            return config
+        check_same_frames(config, initial.config)
+        sizes = {name: getattr(initial.config, name) for name in AcousticSizes.model_fields}
+        return AcousticConfig(**{**dict(config), **sizes})
 
     @property
     def speaker(self) -> str:
@@ -79,14 +90,32 @@ class VoiceJob:
     @property
     def plan(self) -> VoicePlan:
         """The settings that a resumed training must share."""
-        initial = self.setup.initial
+        initial, acoustic = self.setup.initial, self.initial_acoustic
+        digest = "" if acoustic is None else hash_weights(acoustic)
         recipe = VoiceRecipe(**{**dict(self.recipe), "vocoder": self.setup.recipe})
         return VoicePlan(
             recipe=recipe,
             speaker=self.speaker,
             vocoder=None if self.vocoder is None else describe_checkpoint(self.vocoder),
             initial=None if initial is None else describe_checkpoint(initial),
+            initial_acoustic=None if acoustic is None else f"{acoustic.config.name} {digest}",
         )
+
+
+def check_same_frames(config: AcousticConfig, initial: AcousticConfig) -> None:
+    """Check that an acoustic model can start from another one.
+
+    Raises:
+        ConfigError: the other one has other frames.
+    """
+    names = ("sample_rate", "hop", "mel")
+    for name in names:
+        wanted, found = getattr(config, name), getattr(initial, name)
+        if wanted != found:
+            raise ConfigError(
+                f"the acoustic model of {initial.name} has another {name} ({found}) than the "
+                f"vocoder ({wanted}); use a vocoder with the same frames, or train without --from"
+            )
 
 
 def open_training(job: VoiceJob) -> None:

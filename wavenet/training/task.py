@@ -221,10 +221,15 @@ class CodeLikelihoodTask:
 
 def describe_checkpoint(loaded: Checkpoint) -> str:
     """Return the name of a checkpoint and a digest of its weights."""
+    return f"{loaded.config.name} {hash_weights(loaded.model)}"
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Return a digest of the weights of a network."""
     digest = hashlib.sha256()
-    for tensor in loaded.model.state_dict().values():
+    for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return f"{loaded.config.name} {digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]
 
 
 def mean_nll(
