@@ -20,7 +20,7 @@ from wavenet.speech.forced_alignment import MAX_SECONDS, SAMPLE_RATE, Segment
 from wavenet.speech.phones import Pause
 from wavenet.speech.pronunciation import Phones, PhoneSource
 from wavenet.speech.speech_corpus import SpeechClip
-from wavenet.speech.text_to_phones import text_to_phones
+from wavenet.speech.text_to_phones import SpokenSentence, text_to_phones
 
 POOR_STRETCH_SECONDS = 0.4
 
@@ -50,16 +50,28 @@ def read_words(text: str, pronunciations: Mapping[str, str]) -> tuple[WordToAlig
     words: list[WordToAlign] = []
     try:
         for sentence in text_to_phones(text, pronunciations):
-            last = len(sentence.read_words) - 1
-            written = [part.written for part in sentence.words for _ in part.read]
-            for n, word in enumerate(sentence.read_words):
-                pause = sentence.pause if n == last else word.pause
-                words.append(WordToAlign(written[n], word.text, word.phones, word.source, pause))
+            words += sentence_words(sentence)
     except ConditionError as error:
         raise DataError(str(error)) from None
     if not words:
         raise DataError("the text has no words that can be read")
     return tuple(words)
+
+
+def sentence_words(sentence: SpokenSentence) -> list[WordToAlign]:
+    """Return the words of a sentence."""
+    last = len(sentence.read_words) - 1
+    written = [part.written for part in sentence.words for _ in part.read]
+    return [
+        WordToAlign(
+            written[n],
+            word.text,
+            word.phones,
+            word.source,
+            sentence.pause if n == last else word.pause,
+        )
+        for n, word in enumerate(sentence.read_words)
+    ]
 
 
 def compute_digest(folder: Path, clip: SpeechClip, words: Sequence[WordToAlign]) -> str:
@@ -98,6 +110,20 @@ def align_clip(
     except AudioError as error:
         raise DataError(str(error)) from None
     segments = align_phones(recording.samples, [word.phones for word in words])
+    return record_alignment(clip, words, digest, segments)
+
+
+def record_alignment(
+    clip: SpeechClip, words: Sequence[WordToAlign], digest: str, segments: Sequence[Segment]
+) -> AlignedClip:
+    """Return the record of the segments that an aligner found.
+
+    Args:
+        clip: what was aligned.
+        words: of its text.
+        digest: of `compute_digest`.
+        segments: of all phones of the words, and silences.
+    """
     spoken = [segment for segment in segments if segment.word is not None]
     silences = [segment for segment in segments if segment.word is None]
     aligned = []

@@ -1,7 +1,8 @@
 """Forced alignment: the times of given phones in a recording, with the package pocketsphinx.
 
 Input: a waveform and the phones of each word. Output: segments, which are phones and silences. They
-cover the recording without gaps. Called by `align_clip.py`; no other file imports pocketsphinx.
+cover the recording without gaps. Called by `align_clip.py`. No other file imports pocketsphinx;
+`recogniser.py` gets it from here.
 
 The acoustic model has hidden Markov models of phones in context. For a known sequence of phones the
 Viterbi algorithm finds the most likely state of each frame of 10 ms. It runs twice:
@@ -172,17 +173,26 @@ def _frame_to_seconds(frame: int) -> float:
 
 
 def _encode_samples(waveform: NDArray[np.float32]) -> bytes:
-    """Return 16-bit samples with mirrored margins, at a level that uses the 16 bits."""
-    samples = waveform.astype(np.float64)
-    peak = float(np.abs(samples).max())
-    if peak == 0:
-        raise DataError("the recording is silent; it has no phones")
-    scaled = np.rint(samples * (0.5 * 32767 / peak)).astype("<i2")
+    """Return 16-bit samples with mirrored margins."""
+    scaled = scale_samples(waveform)
     margin = _MARGIN_SAMPLES
     content: bytes = np.concatenate(
         [scaled[:margin][::-1], scaled, scaled[-margin:][::-1]]
     ).tobytes()
     return content
+
+
+def scale_samples(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return 16-bit samples (T,) at a level that uses the 16 bits.
+
+    Raises:
+        DataError: the recording is silent.
+    """
+    samples = waveform.astype(np.float64)
+    peak = float(np.abs(samples).max())
+    if peak == 0:
+        raise DataError("the recording is silent; it has no phones")
+    return np.rint(samples * (0.5 * 32767 / peak)).astype("<i2")
 
 
 def _decode(decoder: "Decoder", content: bytes, no_search: bool = False) -> None:
@@ -193,11 +203,7 @@ def _decode(decoder: "Decoder", content: bytes, no_search: bool = False) -> None
 
 def _make_decoder() -> "Decoder":
     """Return a decoder without a language model and without words; it needs 8 ms and 5 MB."""
-    try:
-        from pocketsphinx import Decoder
-    except (ImportError, OSError) as error:
-        raise _missing_package() from error
-    return Decoder(
+    return import_decoder()(
         samprate=SAMPLE_RATE,
         lm=None,
         dict=None,
@@ -207,7 +213,22 @@ def _make_decoder() -> "Decoder":
     )
 
 
+def import_decoder() -> "type[Decoder]":
+    """Return the class of decoders of pocketsphinx.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        from pocketsphinx import Decoder
+    except (ImportError, OSError) as error:
+        raise _missing_package() from error
+    decoder: type[Decoder] = Decoder
+    return decoder
+
+
 def _missing_package() -> ConfigError:
     return ConfigError(
-        f"pocketsphinx is not installed; it aligns speech: {install_command('speech')}"
+        "pocketsphinx is not installed; it aligns and recognises speech: "
+        f"{install_command('speech')}"
     )
