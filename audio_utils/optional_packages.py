@@ -10,7 +10,13 @@ import sys
 
 # A test compares them with pyproject.toml.
 EXTRAS = {
-    "eval": ("pesq>=0.0.4,<0.1", "pystoi>=0.4.1,<0.5"),
+    "eval": (
+        "pesq>=0.0.4,<0.1",
+        "pystoi>=0.4.1,<0.5",
+        "speechmos>=0.0.1,<0.1",
+        "onnxruntime>=1.20,<2",
+        "requests>=2.32,<3",
+    ),
     "ray": ("ray>=2.52,<3", "fsspec>=2024.6"),
     "tensorboard": ("tensorboard>=2.20,<3",),
     "live": ("sounddevice>=0.5,<0.6",),

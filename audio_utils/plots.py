@@ -35,6 +35,7 @@ MAX_COLUMNS = 2000
 _RANGE_DB = 80.0
 _MEL_TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 _DPI = 150
+_ROW_INCHES = 1.9  # of spectrograms one above the other
 _INCHES_PER_SECOND = 2.5  # of a plot of segments, so that the labels of phones have space
 _MAX_WIDTH_INCHES = 60.0
 _SEGMENT_HEIGHTS = (1.02, 1.1)  # of labels, relative to the height of the spectrogram
@@ -222,6 +223,39 @@ def plot_mel_comparison(
         else:
             axes.set_yticks([])
     _add_level_colourbar(figure, image)
+    return figure
+
+
+def plot_mel_rows(
+    waveforms: Mapping[str, Tensor], sample_rate: int, config: FeatureConfig | None = None
+) -> Figure:
+    """Draw the mel spectrograms of waveforms of any lengths, one above the other.
+
+    Args:
+        waveforms: (T,) each, by title; the levels are relative to the maximum of each.
+        sample_rate: Hz.
+        config: as for `plot_spectrogram`.
+    Returns:
+        A figure of 9 x 1.9 inches per waveform; all have one time axis.
+    Raises:
+        AudioError: an invalid waveform, sample rate or config.
+    """
+    width, height = FIGURE_SIZE_INCHES[0], _ROW_INCHES * len(waveforms)
+    figure = Figure(figsize=(width, height))
+    seconds = max(map(len, waveforms.values())) / sample_rate
+    left, _, axes_width, _ = _AXES_BOX
+    for n, (title, waveform) in enumerate(waveforms.items()):
+        samples, settings = _prepare(waveform, sample_rate, config)
+        bottom = (_ROW_INCHES * (len(waveforms) - 1 - n) + 0.45) / height
+        axes = figure.add_axes((left, bottom, axes_width, 1.2 / height))
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlim(0, seconds)
+        axes.set_ylabel("Hz")
+        values = _relative_to_maximum(log_mel(samples, settings))
+        rows = (-0.5, settings.n_mels - 0.5)
+        _draw_frames(axes, values, settings, rows, "magma").set_clim(-_RANGE_DB, 0)
+        _add_frequency_ticks(axes, settings)
+    axes.set_xlabel("time (s)")
     return figure
 
 

@@ -237,3 +237,13 @@ def test_segments_have_their_boundaries_and_labels_at_their_times(make_speech, s
     assert (width, height) == (max(9, 2.5 * seconds), 2.6)
     assert figure.get_tightbbox().x0 > 0
     assert figure.get_tightbbox().y1 < height
+
+
+def test_mel_rows_of_different_lengths_share_the_time_axis():
+    tone = torch.sin(0.1 * torch.arange(RATE))
+    figure = plots.plot_mel_rows({"long": tone, "short": tone[: RATE // 2]}, RATE)
+    long, short = figure.axes
+    assert (long.get_title("left"), short.get_title("left")) == ("long", "short")
+    assert long.get_xlim() == short.get_xlim() == (0, 1)
+    assert short.images[0].get_extent()[1] == pytest.approx(0.5, abs=0.05)
+    assert long.get_position().y0 > short.get_position().y1
