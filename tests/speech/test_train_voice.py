@@ -1,5 +1,6 @@
 """Training of a voice: its result, interruptions in every step, bad clips, other settings."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import torch
 
+from audio_utils import io
 from tests.speech import speech_files
 from tests.speech.speech_files import SAMPLE_RATE
 from tests.speech.voice_training import (
@@ -26,8 +28,9 @@ from wavenet import checkpoint, disk_space, network_training
 from wavenet.cli.data_align_command import describe_result
 from wavenet.errors import ConfigError, DataError, FolderError, FolderInUse, TrainingError
 from wavenet.folder_lock import lock_folder
+from wavenet.model.frame_scales import MEL_MIDDLE, MEL_SPAN
 from wavenet.progress import CallbackProgress
-from wavenet.speech import spoken_example_files
+from wavenet.speech import predicted_frames, spoken_example_files
 from wavenet.speech import train_voice as module
 from wavenet.speech.align_corpus import align_corpus
 from wavenet.speech.train_voice import train_voice
@@ -143,6 +146,30 @@ def kill_in_vocoder_training(patch):
     return {"train_vocoder": lambda *values: train_vocoder(*values, stop)}
 
 
+def kill_while_frames_are_predicted(patch):
+    original, calls = predicted_frames.predict_frames, []
+
+    def predict_frames(*values):
+        calls.append(values)
+        if len(calls) == 2:
+            raise Killed
+        return original(*values)
+
+    patch.setattr(predicted_frames, "predict_frames", predict_frames)
+    return {}
+
+
+def kill_in_adaptation(patch):
+    def stop(record):
+        if record["step"] == 3:
+            raise Killed
+
+    def train(setup, folder, resume):
+        train_vocoder(setup, folder, resume, stop if folder.name == "adapted" else lambda r: None)
+
+    return {"train_vocoder": train}
+
+
 def kill_when_the_voice_is_written(patch):
     def fail(*values):
         raise Killed
@@ -158,6 +185,8 @@ def kill_when_the_voice_is_written(patch):
         (kill_in_examples, "examples", "clips.jsonl"),
         (kill_in_acoustic_training, "acoustic/training.safetensors", "vocoder"),
         (kill_in_vocoder_training, "vocoder/step-000000002", "voice"),
+        (kill_while_frames_are_predicted, "predicted/000000.mel.npy", "predicted/metadata.jsonl"),
+        (kill_in_adaptation, "adapted/step-000000002", "voice"),
         (kill_when_the_voice_is_written, "voice.tmp", "voice"),
     ],
 )
@@ -181,7 +210,13 @@ def test_another_seed_makes_another_voice(corpus, whole, tmp_path):
     voice = train_voice(make_job(corpus, tmp_path / "run", text), make_callbacks())
     other, first = files_of(voice), files_of(whole / "voice")
     assert other["model.safetensors"] != first["model.safetensors"]
-    assert other["vocoder/model.safetensors"] == first["vocoder/model.safetensors"]
+    # the vocoder is adapted to the frames of the acoustic model
+    assert other["vocoder/model.safetensors"] != first["vocoder/model.safetensors"]
+    before = [
+        (folder / "vocoder" / "checkpoint" / "model.safetensors").read_bytes()
+        for folder in (tmp_path / "run", whole)
+    ]
+    assert before[0] == before[1]
 
 
 def test_finished_steps_are_not_repeated(corpus, whole, tmp_path, monkeypatch):
@@ -300,7 +335,7 @@ def test_the_alignment_of_the_corpus_is_used(tmp_path):
 
 
 def test_a_trained_vocoder_is_used_as_it_is(corpus, whole, tmp_path):
-    vocoder = checkpoint.load(whole / "vocoder" / "checkpoint")
+    vocoder = checkpoint.load(whole / "voice" / "vocoder")
     job = make_job(corpus, tmp_path / "run", vocoder=vocoder)
     voice = train_voice(job, make_callbacks(train_vocoder=None))
     assert files_of(voice) == files_of(whole / "voice")
@@ -370,7 +405,7 @@ def test_both_models_hold_out_the_same_clips(tmp_path):
     table = read_clips(tmp_path / "run" / "clips.jsonl")
     held_out = [clip.clip for clip in table if clip.part == "validation"]
     assert held_out == ["c5"]
-    assert found == ["c5.wav"]
+    assert found == ["c5.wav", "000005.flac"]  # the second has predicted frames
 
 
 def module_read_dataset(data, recipe):
@@ -426,6 +461,44 @@ def test_a_voice_learns_from_synthetic_speech_with_worker_processes(tmp_path, mo
     job = make_job(corpus, tmp_path / "run")
     callbacks = module.VoiceCallbacks(train_vocoder)
     assert load_voice(train_voice(job, callbacks)).name == "tiny_voice"
+
+
+def test_the_vocoder_is_adapted_to_predicted_frames(corpus, whole, tmp_path):
+    table = (whole / "predicted" / "metadata.jsonl").read_text()
+    rows = [json.loads(line) for line in table.splitlines()]
+    assert [row["file_name"] for row in rows] == [f"{n:06}.flac" for n in range(4)]
+    model = load_voice(whole / "voice").acoustic
+    for row, clip in zip(rows, read_clips(whole / "clips.jsonl"), strict=True):
+        path = whole / "predicted" / row["file_name"]
+        spoken, rate = soundfile.read(path)
+        frames = np.load(path.with_suffix(".mel.npy"))
+        assert rate == 8000
+        assert 1 + len(spoken) // model.config.hop == len(frames)
+        example = spoken_example_files.read_example(
+            whole / "examples" / f"{clip.example}.safetensors", clip.clip
+        )
+        recording = io.read(corpus / clip.file_name, 8000).waveform[example.start * 80 :]
+        np.testing.assert_allclose(spoken, recording[: len(spoken)], atol=1e-4)
+        expected = predicted_frames.predict_frames(model, example)
+        assert np.abs(frames - expected.numpy()).max() < 0.1  # dB; the weights were rounded
+        own = example.frames * MEL_SPAN + MEL_MIDDLE
+        assert np.abs(frames - own.numpy()).max() > 1  # negative control
+    first, second = (
+        checkpoint.load(whole / name / "checkpoint").model.state_dict()
+        for name in ("vocoder", "adapted")
+    )
+    assert any(not torch.equal(second[name], value) for name, value in first.items())
+    shipped = checkpoint.load(whole / "voice" / "vocoder").model.state_dict()
+    assert all(torch.equal(shipped[name], value) for name, value in second.items())
+
+
+def test_a_recipe_may_have_no_adaptation(corpus, tmp_path):
+    text = RECIPE.replace("[adaptation]\nsteps = 4", "[adaptation]\nsteps = 0")
+    folder = tmp_path / "run"
+    train_voice(make_job(corpus, folder, text), make_callbacks())
+    assert not (folder / "predicted").exists()
+    shipped = (folder / "voice" / "vocoder" / "model.safetensors").read_bytes()
+    assert shipped == (folder / "vocoder" / "checkpoint" / "model.safetensors").read_bytes()
 
 
 def test_both_models_start_from_another_voice(whole, corpus, tmp_path):

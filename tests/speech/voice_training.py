@@ -48,6 +48,8 @@ samples_per_step = 1600
 save_every = 2
 validate_every = 3
 gain_db = 3.0
+[adaptation]
+steps = 4
 """
 TEXTS = {"a": "See saw.", "b": "A saw.", "c": "So go on.", "d": "Me too!"}
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from audio_utils import io
 from audio_utils.atomic_files import atomic_file, os_error_reason
@@ -39,7 +40,7 @@ from wavenet.worker_pool import (
     run_worker,
 )
 
-VERSION = 1  # of the files; another one computes all examples again
+VERSION = 2  # of the files; another one computes all examples again
 MAX_CRASHES = 1  # of a clip that is retried alone
 LENGTH_TOLERANCE = 0.05  # s, between the recording and its alignment
 _TENSORS = ("tokens", "durations", "f0", "is_voiced", "energy", "frames")
@@ -65,6 +66,15 @@ class ExampleSource:
     def path(self, key: str) -> Path:
         """Return the file of an example."""
         return self.examples / f"{key}.safetensors"
+
+    def read(self, audio: str) -> Tensor:
+        """Return a recording (T,), by its path in the corpus.
+
+        Raises:
+            AudioError: it cannot be read.
+        """
+        rate, path = self.config.sample_rate, self.recordings / audio
+        return io.read(path, rate, channel=self.channel, normalize=self.normalize).waveform
 
 
 @dataclass(frozen=True)
@@ -163,12 +173,7 @@ def write_example(source: ExampleSource, task: ExampleTask) -> str:
     """
     clip, config = task.clip, source.config
     try:
-        waveform = io.read(
-            source.recordings / clip.audio,
-            config.sample_rate,
-            channel=source.channel,
-            normalize=source.normalize,
-        ).waveform
+        waveform = source.read(clip.audio)
         seconds = waveform.numel() / config.sample_rate
         if abs(seconds - clip.seconds) > LENGTH_TOLERANCE:
             return (
@@ -182,7 +187,8 @@ def write_example(source: ExampleSource, task: ExampleTask) -> str:
     content = {name: getattr(example, name).contiguous() for name in _TENSORS}
     try:
         with atomic_file(source.path(task.name)) as path:
-            path.write_bytes(save_tensors(content, {"version": str(VERSION)}))
+            facts = {"version": str(VERSION), "start": str(example.start)}
+            path.write_bytes(save_tensors(content, facts))
     except OSError as error:
         raise _cannot_write(source.examples, error) from None
     return ""
@@ -197,11 +203,12 @@ def read_example(path: Path, clip: str) -> SpokenExample:
     try:
         with safe_open(path, framework="pt") as file:
             content = {name: file.get_tensor(name) for name in _TENSORS}
+            start = int((file.metadata() or {})["start"])
         lengths = {len(content[name]) for name in _TENSORS if name != "frames"}
         if len(lengths) != 1 or int(content["durations"].sum()) != len(content["frames"]):
             raise ValueError("its lengths differ")
-        return SpokenExample(clip, 0, **content)
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        return SpokenExample(clip, 0, **content, start=start)
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise TrainingError(
             f"{path} is missing or damaged: {error}; delete it and clips.jsonl, and resume to "
             "compute it again"

@@ -47,6 +47,7 @@ class SpokenExample:
         is_voiced: (N,) bool, whether F0 was measured.
         energy: (N,) mean of the frames.
         frames: (F, bands) float32, scaled; F is the sum of the durations.
+        start: number of frames of the recording before them.
     """
 
     clip: str
@@ -57,6 +58,7 @@ class SpokenExample:
     is_voiced: Tensor
     energy: Tensor
     frames: Tensor
+    start: int = 0
 
     def with_frames(self, frames: Tensor) -> "SpokenExample":
         """Return the example with other frames."""
@@ -141,6 +143,7 @@ def make_example(
         is_voiced,
         sums / durations.clamp(min=1),
         frames,
+        first,
     )
 
 

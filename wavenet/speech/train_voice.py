@@ -8,6 +8,8 @@ Input: a `VoiceJob`. Output, in the folder of the training:
     clips.jsonl         the clips that are used, and those that are held out
     acoustic/           the state of the training of the acoustic model
     vocoder/            the training of the vocoder, a run as of any other recipe
+    predicted/          the recordings with the frames that the acoustic model predicts
+    adapted/            the training of the vocoder on these frames
     voice/              the voice, when both models are trained
 
 Each step is skipped if its result exists. A training that was killed at any point continues, and
@@ -24,7 +26,8 @@ from pathlib import Path
 import torch
 
 from audio_utils.atomic_files import os_error_reason
-from wavenet.checkpoint import CARD, CheckpointConfig
+from wavenet.checkpoint import CARD, CheckpointConfig, load
+from wavenet.config import make_config
 from wavenet.devices import available_cores
 from wavenet.disk_space import check_free_space
 from wavenet.errors import DataError, FolderError
@@ -38,6 +41,7 @@ from wavenet.speech.alignment_checks import AlignmentFindings, check_alignment
 from wavenet.speech.alignment_file import FILE_NAME as ALIGNMENT
 from wavenet.speech.alignment_file import AlignedClip, FailedClip, read_alignment
 from wavenet.speech.forced_alignment import align_phones, aligner_version
+from wavenet.speech.predicted_frames import TABLE, write_predicted_recordings
 from wavenet.speech.speech_corpus import list_clips
 from wavenet.speech.spoken_example_files import ExampleSource, compute_examples, read_example
 from wavenet.speech.spoken_examples import SpokenExample
@@ -49,15 +53,22 @@ from wavenet.speech.train_acoustic_model import (
 )
 from wavenet.speech.voice_card import VoiceTrainingSummary, format_card
 from wavenet.speech.voice_clips import FILE_NAME as CLIPS
-from wavenet.speech.voice_clips import make_clips, read_clips, vocoder_data, write_clips
+from wavenet.speech.voice_clips import (
+    make_clips,
+    predicted_data,
+    read_clips,
+    vocoder_data,
+    write_clips,
+)
 from wavenet.speech.voice_folder import copy_vocoder, load_voice, save_acoustic_model
 from wavenet.speech.voice_job import VoiceJob, open_training, write_text
 from wavenet.training.loop import CHECKPOINT
-from wavenet.training.recipe import RecipeConfig
+from wavenet.training.recipe import RecipeConfig, TrainConfig
 from wavenet.training.snapshots import has_snapshot
 from wavenet.training.training_setup import TrainingSetup
 
 EXAMPLES, ACOUSTIC, VOCODER_RUN, VOICE = "examples", "acoustic", "vocoder", "voice"
+PREDICTED, ADAPTED = "predicted", "adapted"
 MAX_WORKERS = 8
 FLOAT_BYTES = 4
 
@@ -116,6 +127,8 @@ def train_voice(job: VoiceJob, callbacks: VoiceCallbacks) -> Path | None:
         if model is None:
             return None
         vocoder = _train_vocoder(job, callbacks)
+        if job.vocoder is None and job.recipe.adaptation.steps:
+            vocoder = _adapt_vocoder(job, model, vocoder, callbacks)
         return _write_voice(job, model, vocoder, training, held_out)
 
 
@@ -133,8 +146,7 @@ def _prepare_clips(job: VoiceJob, config: AcousticConfig, callbacks: VoiceCallba
     seconds = sum(clip.seconds for clip in clips)
     size = seconds * config.frames_per_second * config.mel.n_mels * FLOAT_BYTES
     check_free_space(job.folder, size, "the examples of the recordings")
-    data = job.setup.recipe.data
-    source = ExampleSource(job.corpus, job.folder / EXAMPLES, config, data.channel, data.normalize)
+    source = _example_source(job)
     callbacks.report("computing frames and F0 of the clips")
     examples, failed = compute_examples(
         source, clips, _count_workers(job), lambda count: callbacks.open_progress("clips", count)
@@ -144,7 +156,7 @@ def _prepare_clips(job: VoiceJob, config: AcousticConfig, callbacks: VoiceCallba
     if not examples:
         reason = failed[0] if failed else next((c.error for c in alignment.failed), "none is left")
         raise DataError(f"{job.corpus} has no clip that can be used; the first error: {reason}")
-    rows = make_clips(clips, examples, data.validation_fraction)
+    rows = make_clips(clips, examples, job.setup.recipe.data.validation_fraction)
     write_clips(job.folder / CLIPS, rows)
 
 
@@ -182,9 +194,14 @@ def _read_own_alignment(corpus: Path, path: Path) -> CorpusAlignment:
     return CorpusAlignment(tuple(clips), tuple(failed), found.problems, len(clips))
 
 
+def _example_source(job: VoiceJob) -> ExampleSource:
+    data, examples = job.setup.recipe.data, job.folder / EXAMPLES
+    return ExampleSource(job.corpus, examples, job.acoustic_config, data.channel, data.normalize)
+
+
 def _read_examples(job: VoiceJob) -> tuple[list[SpokenExample], list[SpokenExample]]:
     """Return the examples to train on, and the held-out ones."""
-    source = ExampleSource(job.corpus, job.folder / EXAMPLES, job.acoustic_config)
+    source = _example_source(job)
     parts: dict[str, list[SpokenExample]] = {"train": [], "validation": []}
     for clip in read_clips(job.folder / CLIPS):
         parts[clip.part].append(read_example(source.path(clip.example), clip.clip))
@@ -258,6 +275,38 @@ def _train_vocoder(job: VoiceJob, callbacks: VoiceCallbacks) -> Path:
     data = vocoder_data(recipe.data, job.corpus, job.folder / CLIPS)
     setup = TrainingSetup(RecipeConfig(**{**dict(recipe), "data": data}), job.setup.initial)
     callbacks.report("training the vocoder")
+    callbacks.train_vocoder(setup, folder, has_snapshot(folder))
+    return folder / CHECKPOINT
+
+
+def _adapt_vocoder(
+    job: VoiceJob, model: AcousticModel, vocoder: Path, callbacks: VoiceCallbacks
+) -> Path:
+    """Train the vocoder on the frames of the acoustic model; return the folder of its checkpoint.
+
+    Args:
+        job: with the settings.
+        model: predicts the frames.
+        vocoder: the checkpoint with the first weights.
+        callbacks: as of `train_voice`.
+    """
+    recordings, folder = job.folder / PREDICTED, job.folder / ADAPTED
+    if not (recordings / TABLE).is_file():
+        callbacks.report("predicting the frames of the clips")
+        source, clips = _example_source(job), read_clips(job.folder / CLIPS)
+        examples = ((c, read_example(source.path(c.example), c.clip)) for c in clips)
+        with callbacks.open_progress("clips", len(clips)) as progress:
+            write_predicted_recordings(recordings, model, source, examples, progress.advance)
+    recipe, settings = job.setup.recipe, job.recipe.adaptation
+    training = {**dict(recipe.train), **dict(settings)}
+    training["warmup_steps"] = min(recipe.train.warmup_steps, settings.steps // 10)
+    values = {
+        **dict(recipe),
+        "train": make_config(TrainConfig, "adaptation", **training),
+        "data": predicted_data(recipe.data, recordings, job.folder / CLIPS),
+    }
+    setup = TrainingSetup(make_config(RecipeConfig, "adaptation", **values), load(vocoder))
+    callbacks.report("training the vocoder on predicted frames")
     callbacks.train_vocoder(setup, folder, has_snapshot(folder))
     return folder / CHECKPOINT
 

@@ -106,13 +106,27 @@ def vocoder_data(data: DataConfig, corpus: Path, table: Path) -> DataConfig:
         data: of the recipe.
         corpus: folder of the recordings.
     """
+    # a relative path would be searched in the corpus first
+    own = {"folder": str(corpus), "metadata": str(table.absolute())}
+    return make_config(
+        DataConfig, "vocoder.data", **{**dict(data), **own, "validation": _held_out(table)}
+    )
+
+
+def predicted_data(data: DataConfig, folder: Path, table: Path) -> DataConfig:
+    """Return the settings with which recordings with predicted frames are read.
+
+    Args:
+        data: of the recipe.
+        folder: of `write_predicted_recordings`.
+        table: of the clips.
+    """
+    own = {"folder": str(folder), "stored_frames": True, "speed_perturbation": ()}
+    read = {"channel": "mix", "normalize": False, "validation": _held_out(table)}
+    return make_config(DataConfig, "adaptation", **{**dict(data), **own, **read})
+
+
+def _held_out(table: Path) -> dict[str, tuple[str, ...]]:
+    """Return the values that hold clips out; without such clips, the ends of recordings are."""
     has_held_out = any(clip.part == "validation" for clip in read_clips(table))
-    values = {
-        **dict(data),
-        "folder": str(corpus),
-        # a relative path would be searched in the corpus first
-        "metadata": str(table.absolute()),
-        # without held-out clips, the ends of the recordings are held out
-        "validation": {"part": ("validation",)} if has_held_out else {},
-    }
-    return make_config(DataConfig, "vocoder.data", **values)
+    return {"part": ("validation",)} if has_held_out else {}

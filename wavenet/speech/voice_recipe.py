@@ -7,7 +7,7 @@ Rate, hop and mel settings are those of the vocoder, which both models share. Ca
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from wavenet.checkpoint import AudioConfig
 from wavenet.config import Name, StrictConfig, load_toml, make_config
@@ -22,6 +22,19 @@ from wavenet.training.recipe import VOICES, DataConfig, RecipeConfig, find_recip
 _OWN_DATA = ("folder", "pattern", "metadata", "validation", "test", "stored_frames")
 
 
+class AdaptationSettings(StrictConfig):
+    """The training of the vocoder on predicted frames, after that on recordings.
+
+    Attributes:
+        steps: 0: none.
+        learning_rate, muon_learning_rate: as in `TrainConfig`, lower than in the first training.
+    """
+
+    steps: int = Field(default=2000, ge=0, le=100_000_000)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    muon_learning_rate: float | None = Field(default=1.5e-3, gt=0, le=1)
+
+
 class VoiceRecipe(StrictConfig):
     """The settings of both models of a voice, and of their trainings.
 
@@ -32,6 +45,7 @@ class VoiceRecipe(StrictConfig):
         acoustic_training: its steps.
         vocoder: recipe of a model with the condition `mel` only. Its `data` says how recordings are
             read for both models, and which fraction of the clips is held out from both.
+        adaptation: of the vocoder to the frames of the acoustic model.
     """
 
     kind: Literal["voice"] = "voice"
@@ -39,6 +53,7 @@ class VoiceRecipe(StrictConfig):
     acoustic_model: AcousticSizes = AcousticSizes()
     acoustic_training: AcousticSettings = AcousticSettings()
     vocoder: RecipeConfig
+    adaptation: AdaptationSettings = AdaptationSettings()
 
     @model_validator(mode="after")
     def _vocoder_fits(self) -> Self:
@@ -110,11 +125,16 @@ def load_voice_recipe(name: str) -> VoiceRecipe:
 
 
 def change_steps(recipe: VoiceRecipe, steps: int) -> VoiceRecipe:
-    """Return the recipe with this number of steps for the acoustic model.
+    """Return the recipe with this number of steps for the acoustic model and the adaptation.
 
     Raises:
         ConfigError: the number is out of its range.
     """
     settings = {**dict(recipe.acoustic_training), "steps": steps}
-    changed = make_config(AcousticSettings, "--steps", **settings)
-    return make_config(VoiceRecipe, "--steps", **{**dict(recipe), "acoustic_training": changed})
+    acoustic = make_config(AcousticSettings, "--steps", **settings)
+    adaptation = recipe.adaptation
+    if adaptation.steps:
+        values = {**dict(adaptation), "steps": steps}
+        adaptation = make_config(AdaptationSettings, "--steps", **values)
+    changed = {**dict(recipe), "acoustic_training": acoustic, "adaptation": adaptation}
+    return make_config(VoiceRecipe, "--steps", **changed)
