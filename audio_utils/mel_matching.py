@@ -10,6 +10,8 @@ envelope, including PESQ, rate it highly. A filtered vocoder must therefore be c
 that is filtered in the same way.
 """
 
+from collections.abc import Iterable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -74,6 +76,44 @@ def match_mel(
         )
         waveform[samples:] = 0
     return waveform[:samples]
+
+
+def match_mel_stream(
+    chunks: Iterable[Tensor], target: Tensor, config: FeatureConfig, iterations: int = 1
+) -> Iterator[Tensor]:
+    """Filter a waveform as `match_mel` does, while it is generated.
+
+    The samples are those of `match_mel`, up to rounding. Each waits for the samples that it depends
+    on: one window, rounded up to hops, per iteration.
+
+    Args:
+        chunks: (n,) each, in order.
+        target, config, iterations: as in `match_mel`, of the whole waveform.
+    Yields:
+        Filtered samples, (n,) each, until all are filtered.
+    Raises:
+        AudioError: as `match_mel`.
+    """
+    hop = config.hop_length
+    context = iterations * -(-config.win_length // hop) * hop
+    kept = torch.empty(0)  # from the sample `start` on
+    start = done = 0
+
+    def match(end: int, ready: int) -> Tensor:
+        frames = target[:, start // hop : 1 + end // hop]
+        matched = match_mel(kept[: end - start], frames, config, iterations)
+        return matched[done - start : ready - start]
+
+    for chunk in chunks:
+        kept = torch.cat([kept.to(chunk), chunk])
+        end = (start + len(kept)) // hop * hop
+        if end - context > done:
+            yield match(end, end - context)
+            done = end - context
+            first = max(0, done - context)
+            kept, start = kept[first - start :], first
+    if start + len(kept) > done:
+        yield match(start + len(kept), start + len(kept))
 
 
 def _check(waveform: Tensor, target: Tensor, config: FeatureConfig, iterations: int) -> None:

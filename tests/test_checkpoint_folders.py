@@ -62,7 +62,8 @@ def test_the_folder_of_the_user_comes_last(tmp_path):
     assert resolve_checkpoint("digits") == SHIPPED / "digits"
     assert resolve_checkpoint("mine") == own / "mine"
     make_folder(Path("checkpoints/strings"))
-    expected = {"digits": SHIPPED / "digits", "mine": own / "mine"}
+    expected = {"digits": SHIPPED / "digits", "kathleen": SHIPPED / "kathleen"}
+    expected |= {"mine": own / "mine"}
     expected |= {"strings": Path("checkpoints/strings"), "vocoder": SHIPPED / "vocoder"}
     assert list(list_known().items()) == list(expected.items())
 
@@ -73,7 +74,7 @@ def test_without_a_home_folder_only_the_others_are_searched(monkeypatch):
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert (checkpoints_folder(), settings_file()) == (None, None)
     assert resolve_checkpoint("digits") == SHIPPED / "digits"
-    assert list(list_known()) == ["digits", "strings", "vocoder"]
+    assert list(list_known()) == ["digits", "kathleen", "strings", "vocoder"]
 
 
 def test_a_folder_of_recordings_does_not_hide_a_checkpoint_of_its_name():
@@ -104,9 +105,9 @@ def test_an_unknown_checkpoint_is_the_given_path(name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("digit", "one of digits, strings, vocoder; did you mean digits?"),
+        ("digit", "one of digits, kathleen, strings, vocoder; did you mean digits?"),
         ("checkpoints/Vocodr", "did you mean vocoder?"),
-        ("quite/other/name", "one of digits, strings, vocoder"),
+        ("quite/other/name", "one of digits, kathleen, strings, vocoder"),
     ],
 )
 def test_the_error_names_the_known_checkpoints(name, words):
@@ -138,7 +139,7 @@ def test_the_studio_lists_the_models_of_the_command_line(has_working_folder):
     assert root == (Path("checkpoints").absolute() if has_working_folder else SHIPPED)
     expected = {name: path.absolute() for name, path in list_known().items()}
     assert list_in_studio(root) == expected
-    assert list(expected) == ["digits", "mine", "strings", "vocoder"]
+    assert list(expected) == ["digits", "kathleen", "mine", "strings", "vocoder"]
 
 
 def test_a_studio_with_another_folder_lists_only_its_models(tmp_path):
@@ -166,4 +167,4 @@ def test_the_shipped_checkpoints_are_found_from_a_deleted_folder(tmp_path):
     (tmp_path / "gone").rmdir()
     assert resolve_checkpoint("digits") == SHIPPED / "digits"
     assert default_root() == SHIPPED
-    assert list(list_in_studio(SHIPPED)) == ["digits", "strings", "vocoder"]
+    assert list(list_in_studio(SHIPPED)) == ["digits", "kathleen", "strings", "vocoder"]

@@ -104,6 +104,11 @@ def vocoder_folder(folder: Path) -> Path:
     return folder / VOCODER if is_voice(folder) else folder
 
 
+def weight_folders(folder: Path) -> tuple[Path, ...]:
+    """Return the folders with weights of a model: of a voice, its own and that of its vocoder."""
+    return (folder, folder / VOCODER) if is_voice(folder) else (folder,)
+
+
 def named_folder(folder: Path) -> Path:
     """Return the folder that has the name of a checkpoint: of a vocoder, that of its voice."""
     is_part = folder.name == VOCODER and is_voice(folder.parent)

@@ -7,7 +7,7 @@ import torch
 
 from audio_utils.errors import AudioError
 from audio_utils.features import FeatureConfig, log_mel, mel_spectrogram
-from audio_utils.mel_matching import match_mel
+from audio_utils.mel_matching import match_mel, match_mel_stream
 
 RATE = 8000
 CONFIGS = [
@@ -100,3 +100,39 @@ def test_invalid_arguments_raise():
         match_mel(wave, target - 100, config)
     with pytest.raises(AudioError, match="finite, with at least one sample"):
         match_mel(wave * torch.nan, target, config)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("size", [1, 77, 400, 3000, RATE])
+def test_a_stream_has_the_samples_of_the_whole(make_speech, config, size):
+    target = mel_spectrogram(make_speech(RATE), config)
+    before = noise(RATE)
+    if size == 1:  # many calls: a part is enough
+        before = before[:1000]
+        target = target[:, : 1 + 1000 // config.hop_length]
+    for iterations in (1, 2):
+        whole = match_mel(before, target, config, iterations)
+        parts = list(match_mel_stream(before.split(size), target, config, iterations))
+        torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-4)
+        assert len(parts) > 1 or size >= len(before) or len(before) == 1000
+    other = match_mel(before, target * 2, config, 1)  # negative control
+    assert not torch.allclose(torch.cat(parts), other, atol=1e-3)
+
+
+def test_a_stream_waits_for_one_window_per_iteration(make_speech):
+    config = CONFIGS[0]
+    target = mel_spectrogram(make_speech(RATE), config)
+    read = []
+
+    def chunks():
+        for chunk in noise(RATE).split(160):
+            read.append(len(chunk))
+            yield chunk
+
+    stream = match_mel_stream(chunks(), target, config)
+    first = next(stream)
+    assert sum(read) == 320 + len(first) == 320 + 160
+
+
+def test_an_empty_stream_has_no_samples():
+    assert list(match_mel_stream([], torch.ones(24, 1), CONFIGS[0])) == []

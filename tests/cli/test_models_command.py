@@ -22,7 +22,12 @@ def test_the_shipped_models_are_listed_from_any_folder(run_command):
     code, out, _ = run_command("models", "--json")
     assert code == 0
     records = {r["name"]: r for r in map(json.loads, out.splitlines())}
-    assert list(records) == ["digits", "strings", "vocoder"]
+    assert list(records) == ["digits", "kathleen", "strings", "vocoder"]
+    voice = SHIPPED / "kathleen"
+    sizes = [path.stat().st_size for path in voice.rglob("model.safetensors")]
+    assert len(sizes) == 2
+    assert records["kathleen"]["bytes"] == sum(sizes) < 10_000_000
+    assert records["kathleen"]["conditions"] == ["text"]
     assert all(list(record) == FACTS for record in records.values())
     assert records["digits"] == {
         "name": "digits",
@@ -41,7 +46,7 @@ def test_own_models_are_listed_and_can_be_named(run_command, make_checkpoint, tm
     make_checkpoint().folder.rename(folder)
     code, out, err = run_command("models", "--json")
     assert (code, err.count("\n")) == (0, 1)
-    mine = json.loads(out.splitlines()[1])
+    mine = json.loads(out.splitlines()[2])
     assert {n: mine[n] for n in FACTS if n != "bytes"} == {
         "name": "mine",
         "sample_rate_hz": RATE,
@@ -60,9 +65,9 @@ def test_the_columns_are_aligned_and_a_damaged_model_is_skipped(run_command, tmp
     (damaged / "config.json").write_text("{}")
     code, out, err = run_command("models")
     rows = out.splitlines()
-    assert (code, len(rows)) == (3, 3)
-    assert len({row.index("8000 Hz") for row in rows}) == 1
+    assert (code, len(rows)) == (3, 4)
+    assert len({row.index(f"{row.split()[1]} Hz") for row in rows}) == 1
     assert [row.split()[-1] for row in rows] == [
-        str(SHIPPED / name) for name in ("digits", "strings", "vocoder")
+        str(SHIPPED / name) for name in ("digits", "kathleen", "strings", "vocoder")
     ]
     assert err.startswith("skipped: checkpoints/damaged/config.json: ")

@@ -100,7 +100,7 @@ def test_cards_of_this_project_are_rendered_completely():
     found = sorted(Path(__file__).parents[2].glob("checkpoints/*/README.md"))
     # checkpoints/compare is a collection, not a checkpoint
     cards = [path for path in found if (path.parent / "config.json").exists()]
-    assert len(cards) == 3
+    assert len(cards) == 4
     for path in cards:
         seen = check_harmless(render_html(read_card(path.parent)))
         assert {"h3", "h4", "table", "td", "pre", "a"} <= seen.tags

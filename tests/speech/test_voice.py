@@ -15,9 +15,11 @@ from tests.speech.tiny_voice import save_vocoder, save_voice
 from wavenet import checkpoint
 from wavenet.checkpoint_folders import studio_name
 from wavenet.errors import CheckpointError, ConditionError
+from wavenet.generation.clip_mel_matching import match_clip_mel
+from wavenet.generation.generate import generate
 from wavenet.model.frame_scales import MEL_SPAN
 from wavenet.speech.acoustic_model import AcousticModel
-from wavenet.speech.voice import SentencePlan, SpeakingStyle, Voice
+from wavenet.speech.voice import MATCHING_PASSES, SentencePlan, SpeakingStyle, Voice
 from wavenet.speech.voice_folder import (
     copy_vocoder,
     load_acoustic_model,
@@ -239,3 +241,13 @@ def test_a_weight_beyond_the_range_of_float16_is_refused(tmp_path: Path) -> None
     with pytest.raises(CheckpointError, match=r"norm\.bias.*values beyond 65,504"):
         save_acoustic_model(tmp_path, model)
     assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_the_sound_is_filtered_to_the_planned_frames(voice: Voice) -> None:
+    plan = next(voice.plan(TEXT))
+    request = voice.make_request(plan, 3)
+    generated = torch.cat([c.waveforms[0] for c in generate(voice.vocoder, [request])])
+    matched = match_clip_mel(voice.vocoder, generated, plan.frames, MATCHING_PASSES)
+    spoken = torch.cat(list(voice.speak_sentence(plan, 3)))
+    torch.testing.assert_close(spoken, matched.clamp(-1, 1), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(spoken, generated, atol=1e-2)  # negative control

@@ -22,6 +22,12 @@ SAVED: dict[str, Any] = {
     "top_p": 0.9,
     "guidance": 1.5,
     "engine": "cpu",
+    "text": "Hello again.",
+    "speaker": "anna",
+    "speed": 1.5,
+    "pitch": -2,
+    "loudness": 3,
+    "melody": 0.5,
     "watch_seconds": 0.7,
     "watch_seed": 3,
     "watch_start": 0.1,
@@ -58,6 +64,9 @@ def test_the_settings_of_the_visit_before_are_shown(studio_page: Page) -> None:
     assert updates["guidance"]["value"] == 1.5
     names = ("seed", "variants", "temperature", "top_k", "top_p", "engine")
     assert [updates[name] for name in names] == [12, 2, 0.8, 9, 0.9, "cpu"]
+    assert updates["text"]["value"] == "Hello again."
+    names = ("speed", "pitch", "loudness", "melody")
+    assert [updates[name] for name in names] == [1.5, -2, 3, 0.5]
     watched = [updates[f"watch_{name}"]["value"] for name in ("seconds", "seed", "start", "steps")]
     assert watched == [0.7, 3, 0.1, 50]
     kept = [updates[name]["value"] for name in SAVED if name.startswith("train_")]

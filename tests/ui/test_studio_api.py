@@ -101,7 +101,7 @@ def quantised(waveform: Tensor) -> np.ndarray:
     return np.frombuffer(encode_pcm16(waveform), "<i2")
 
 
-def test_exactly_five_functions_are_public(address: str) -> None:
+def test_exactly_six_functions_are_public(address: str) -> None:
     with urllib.request.urlopen(f"{address}/gradio_api/info") as answer:
         endpoints = json.load(answer)["named_endpoints"]
     assert sorted(endpoints) == sorted(f"/{name}" for name in NAMES)
@@ -116,6 +116,10 @@ def test_exactly_five_functions_are_public(address: str) -> None:
         "generate": [*model, "seconds", *sampling],
         "continue": ["recording", *model, "seconds", *sampling, "with_prompt"],
         "vocode": ["recording", *model, *sampling, "mel_matching"],
+        "speak": [
+            *("text", "voice", "speaker", "speed", "pitch", "loudness", "melody"),
+            *("seed", "temperature", "pronunciations"),
+        ],
         "analyse": ["recording"],
         "score": ["recording", *model],
     }

@@ -20,10 +20,12 @@ from wavenet.batch.journal import hash_file
 from wavenet.batch.tasks import ClipTask
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError, FolderError
+from wavenet.generation.clip_mel_matching import match_clip_mel
 from wavenet.generation.generate import GeneratedClip
 from wavenet.generation.guard import Retry
 from wavenet.generation.request import GenerationRequest
 from wavenet.likelihood.score import score_clip
+from wavenet.speech.voice import MATCHING_PASSES
 
 Record = Mapping[str, Any]  # one line of results.jsonl
 
@@ -52,6 +54,9 @@ def write_clip(
     waveform = clip.waveform
     if request.prompt is not None:
         waveform = torch.cat([request.prompt, waveform])
+    if task.speech is not None and request.frame_features is not None:
+        frames = request.frame_features
+        waveform = match_clip_mel(checkpoint, waveform, frames, MATCHING_PASSES).clamp(-1, 1)
     seconds = waveform.numel() / rate
     normalized = normalize(waveform, rate, settings)
     if task.has_unknown_file:

@@ -58,6 +58,7 @@ def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     sampling = config.sampling.model_dump(exclude={"greedy"}, exclude_none=True)
     return {
         "name": config.name,
+        **voice_facts(checkpoint),
         "sample_rate_hz": config.audio.sample_rate,
         "codec": config.codec.description,
         **model.describe(),
@@ -67,6 +68,23 @@ def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
         "default_seconds": config.default_seconds,
         "rounding": describe_rounding(config.rounding),
         "sampling": {name: f"{value:g}" for name, value in sampling.items()},
+    }
+
+
+def voice_facts(folder: Path) -> dict[str, Any]:
+    """Return the facts of the acoustic model of a voice; none for another checkpoint."""
+    from wavenet.checkpoint_folders import is_voice, resolve_checkpoint
+    from wavenet.speech.voice_folder import load_acoustic_model
+
+    folder = resolve_checkpoint(folder)
+    if not is_voice(folder):
+        return {}
+    model = load_acoustic_model(folder)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "voice": "speaks English text; the facts below are those of its vocoder",
+        "speakers": list(model.config.speakers),
+        "acoustic_parameters": count,
     }
 
 

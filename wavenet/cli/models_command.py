@@ -50,20 +50,22 @@ def describe_model(name: str, folder: Path) -> dict[str, Any]:
         CheckpointError: a file is missing or damaged.
     """
     from wavenet.checkpoint import load_config
+    from wavenet.checkpoint_folders import is_voice, weight_folders
     from wavenet.errors import CheckpointError
     from wavenet.sharing.card_reader import get_licence, read_card
     from wavenet.weights_file import WEIGHTS
 
     config = load_config(folder)
     try:
-        size = (folder / WEIGHTS).stat().st_size
+        size = sum((part / WEIGHTS).stat().st_size for part in weight_folders(folder))
     except OSError as error:
-        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}") from None
     model = config.model
+    conditions = [c.name for c in (*model.labels, *model.globals, *model.locals)]
     return {
         "name": name,
         "sample_rate_hz": config.audio.sample_rate,
-        "conditions": [c.name for c in (*model.labels, *model.globals, *model.locals)],
+        "conditions": ["text"] if is_voice(folder) else conditions,
         "bytes": size,
         "licence": get_licence(read_card(folder)),
         "folder": str(folder.absolute()),

@@ -104,9 +104,9 @@ def train(
     --resume to continue such a run.
     The recipe voice trains a voice that speaks English text. --data is then a folder in the layout
     of LJSpeech: metadata.csv with lines ID|TEXT, and wavs/ID.wav or .flac. The clips are aligned,
-    then the acoustic model and the vocoder are trained, each for --steps steps; --from is a
-    checkpoint from which the vocoder starts. The voice is the folder OUT/voice. --resume continues
-    after any interruption.
+    then the acoustic model and the vocoder are trained, each for --steps steps; --from is a voice
+    from which both start, or a checkpoint from which the vocoder starts. The voice is the folder
+    OUT/voice. --resume continues after any interruption.
     With --sample-seconds, clips are generated from the best weights so far, always with the same
     seed and the first value of every label; a vocoder resynthesises a held-out clip, or a training
     clip if none is held out.

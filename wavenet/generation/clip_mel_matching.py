@@ -6,9 +6,11 @@ trained model. The filter removes the surplus and keeps the voice. Called by the
 studio and the evaluation.
 """
 
+from collections.abc import Iterable, Iterator
+
 from torch import Tensor
 
-from audio_utils.mel_matching import DEFAULT_ITERATIONS, match_mel
+from audio_utils.mel_matching import DEFAULT_ITERATIONS, match_mel, match_mel_stream
 from wavenet.checkpoint import Checkpoint
 from wavenet.errors import ConditionError
 from wavenet.model.frame_features import mel_energies, mel_settings, select_mel
@@ -51,3 +53,24 @@ def match_clip_mel(
     condition, frames = select_mel(config, frame_features, waveform.numel())
     settings = mel_settings(condition, checkpoint.sample_rate, config.condition_hop)
     return match_mel(waveform, mel_energies(frames), settings, iterations)
+
+
+def match_clip_mel_stream(
+    checkpoint: Checkpoint,
+    chunks: Iterable[Tensor],
+    frame_features: Tensor,
+    samples: int,
+    iterations: int,
+) -> Iterator[Tensor]:
+    """Filter a clip as `match_clip_mel` does, while it is generated.
+
+    Args:
+        chunks: (n,) float32 each, in order; `samples` in all.
+        frame_features, iterations: as in `match_clip_mel`.
+    Yields:
+        (n,) float32; peaks may exceed +-1.
+    """
+    config = checkpoint.config.model
+    condition, frames = select_mel(config, frame_features, samples)
+    settings = mel_settings(condition, checkpoint.sample_rate, config.condition_hop)
+    return match_mel_stream(chunks, mel_energies(frames), settings, iterations)

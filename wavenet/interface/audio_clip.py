@@ -27,7 +27,7 @@ from wavenet.interface.argument_checks import check_path
 from wavenet.likelihood.score import score_clip
 from wavenet.model.conditioning import ConditionValue
 from wavenet.speech.spoken_times import TimedSentence, time_sentence
-from wavenet.speech.voice import SentencePlan
+from wavenet.speech.voice import SentencePlan, Voice
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,7 +157,7 @@ def make_clip(
 
 
 def make_spoken_clip(
-    checkpoint: Checkpoint,
+    voice: Voice,
     parts: Sequence[tuple[GenerationRequest, GeneratedClip]],
     plans: Sequence[SentencePlan],
     notices: Sequence[str],
@@ -165,19 +165,25 @@ def make_spoken_clip(
     """Join the sentences of a text.
 
     Args:
+        voice: that speaks.
         parts: request and result of each sentence.
         plans: of the same sentences.
         notices: what was left out of the text.
     """
-    rate = checkpoint.sample_rate
+    rate = voice.sample_rate
     ends = list(accumulate(clip.waveform.numel() / rate for _, clip in parts))
+    sounds = [
+        sound
+        for plan, (_, clip) in zip(plans, parts, strict=True)
+        for sound in voice.match(plan, [clip.waveform.cpu().float()])
+    ]
     return AudioClip(
-        torch.cat([clip.waveform.cpu() for _, clip in parts]).float().numpy(),
+        torch.cat(sounds).numpy(),
         rate,
         conditions={},
         seed=parts[0][0].seed,
         precision=parts[0][1].precision,
-        _checkpoint=checkpoint,
+        _checkpoint=voice.vocoder,
         _parts=tuple(parts),
         sentences=tuple(map(time_sentence, plans, [0.0, *ends], ends)),
         notices=tuple(notices),

@@ -410,7 +410,7 @@ class Model:
         )
         in_order = sorted(clips, key=lambda clip: clip.index)
         parts = list(zip(requests, in_order, strict=True))
-        return make_spoken_clip(self.checkpoint, parts, plans, notices)
+        return make_spoken_clip(voice, parts, plans, notices)
 
     def stream_speech(
         self,
@@ -435,8 +435,7 @@ class Model:
         before this function returns. Closing the iterator stops the work.
 
         Args:
-            text, speaker, speed, pitch, loudness, melody, pronunciations, seed, temperature, top_k,
-                top_p, greedy: as in `speak`.
+            text: as in `speak`; so are all other arguments.
         Yields:
             (n,) float32, the next samples.
         Raises:

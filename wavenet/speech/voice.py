@@ -19,6 +19,7 @@ from torch import Tensor
 from wavenet.checkpoint import Checkpoint
 from wavenet.engines.engine import Engine
 from wavenet.errors import ConditionError
+from wavenet.generation.clip_mel_matching import match_clip_mel_stream
 from wavenet.generation.generate import generate
 from wavenet.generation.request import GenerationRequest
 from wavenet.model.frame_scales import MEL_SPAN
@@ -34,6 +35,7 @@ MAX_MELODY = 3.0
 SHORTEST_PHONE = 1  # frames
 LONGEST_PHONE = 1.0  # s; a longer prediction is an error of the model
 SEMITONES = 12  # of an octave
+MATCHING_PASSES = 1  # of the filter to the planned frames; more passes sounded duller
 F0_MIN, F0_MAX = 40.0, 1000.0  # Hz, of a changed melody
 
 
@@ -291,8 +293,14 @@ class Voice:
             engine: as in `generate`; for several sentences an engine, which is then built once.
         """
         request = self.make_request(plan, seed)
-        for chunk in generate(self.vocoder, [request], sampling, engine):
-            yield chunk.waveforms[0]
+        generated = generate(self.vocoder, [request], sampling, engine)
+        return self.match(plan, (chunk.waveforms[0].cpu() for chunk in generated))
+
+    def match(self, plan: SentencePlan, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Filter the generated sound of a sentence to its planned frames, chunk by chunk."""
+        vocoder, samples = self.vocoder, self.make_request(plan).samples
+        matched = match_clip_mel_stream(vocoder, chunks, plan.frames, samples, MATCHING_PASSES)
+        return (chunk.clamp(-1, 1) for chunk in matched)
 
     def make_request(self, plan: SentencePlan, seed: int = 0) -> GenerationRequest:
         """Return the request to the vocoder for a planned sentence."""

@@ -15,7 +15,7 @@ import torch
 from markupsafe import Markup
 
 from wavenet.checkpoint import CARD, CONFIG, CheckpointConfig, load_config
-from wavenet.checkpoint_folders import list_in_studio, vocoder_folder
+from wavenet.checkpoint_folders import list_in_studio, weight_folders
 from wavenet.errors import WaveNetError
 from wavenet.model.architectures import build_model
 from wavenet.model.autoregressive_model import Fact
@@ -101,8 +101,8 @@ def _describe(folder: Path, modification_times: tuple[int, ...]) -> dict[str, An
     summary = card_reader.first_paragraph(text)
     if not summary and usage and usage.summary:
         summary = f"Generates {usage.summary}."
-    parts = {folder, vocoder_folder(folder)}
-    megabytes = sum((part / WEIGHTS).stat().st_size for part in parts) / 1e6
+    sizes = [(part / WEIGHTS).stat().st_size for part in weight_folders(folder)]
+    megabytes = sum(sizes) / 1e6
     return {
         "summary": summary,
         "licence": licence,

@@ -51,7 +51,10 @@ def build_speech_controls(page: Page) -> dict[str, Any]:
         )
         speak = gr.Button("Speak", variant="primary", elem_id="speak")
         with gr.Accordion("Style", open=False, elem_id="speech-style"):
-            speaker = gr.Dropdown([], label="Speaker", visible=False, elem_id="speaker")
+            # The choices of this component are those of no voice, so it must accept any value.
+            speaker = gr.Dropdown(
+                [], label="Speaker", visible=False, allow_custom_value=True, elem_id="speaker"
+            )
             sliders = {
                 name: gr.Slider(low, high, value, step=step, label=label, elem_id=name)
                 for name, (low, high, value, step, label) in SLIDERS.items()
