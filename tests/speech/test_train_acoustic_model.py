@@ -14,6 +14,8 @@ from wavenet.speech.train_acoustic_model import (
     AcousticErrors,
     AcousticSettings,
     collate_examples,
+    decode_example,
+    match_variance,
     measure_errors,
     measure_f0,
     train_acoustic_model,
@@ -119,3 +121,22 @@ def test_errors_are_zero_for_a_perfect_model(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_training_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no recordings"):
         train_acoustic_model(CONFIG, SETTINGS, [], [], tmp_path, lambda model: None)
+
+
+def test_predicted_frames_vary_as_those_of_recordings() -> None:
+    torch.manual_seed(0)
+    model = AcousticModel(CONFIG).eval()
+    examples = [
+        example.with_frames(1.2 * decode_example(model, example) + 0.3)
+        for example in make_examples(8)
+    ]
+    before = torch.cat([decode_example(model, example) for example in examples])
+    recorded = torch.cat([example.frames for example in examples])
+    match_variance(model, examples)
+    after = torch.cat([decode_example(model, example) for example in examples])
+    torch.testing.assert_close(after.std(0), recorded.std(0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(before.std(0), recorded.std(0), rtol=0.1)  # negative control
+    quiet = [example.with_frames(0.1 * example.frames) for example in examples]
+    match_variance(model, quiet)  # a smaller variance is left as it is
+    torch.testing.assert_close(decode_example(model, examples[0]), after[: len(examples[0].frames)])

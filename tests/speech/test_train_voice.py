@@ -512,6 +512,8 @@ def test_both_models_start_from_another_voice(whole, corpus, tmp_path):
     assert trained.config.channels == 8  # not that of the recipe
     assert trained.config.speakers == ("anna",)
     for name, weight in first.acoustic.state_dict().items():
+        if name.startswith("output."):  # its variance is matched again
+            continue
         torch.testing.assert_close(trained.state_dict()[name], weight, atol=2e-3, rtol=2e-3)
     train_voice(make_job(corpus, tmp_path / "random", gentle), make_callbacks())
     random = load_voice(tmp_path / "random" / "voice").acoustic

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from audio_utils import io
@@ -27,20 +26,15 @@ from wavenet.model.frame_scales import MEL_MIDDLE, MEL_SPAN
 from wavenet.speech.acoustic_model import AcousticModel
 from wavenet.speech.spoken_example_files import ExampleSource
 from wavenet.speech.spoken_examples import SpokenExample
-from wavenet.speech.train_acoustic_model import collate_examples
+from wavenet.speech.train_acoustic_model import decode_example
 from wavenet.speech.voice_clips import VoiceClip
 
 TABLE = "metadata.jsonl"
 
 
-@torch.no_grad()
 def predict_frames(model: AcousticModel, example: SpokenExample) -> Tensor:
     """Return the frames (F, bands) of an example as the model predicts them, in dB."""
-    batch = collate_examples(model.config, [example])
-    hidden = model.encode(batch.tokens, batch.speakers, batch.counts)
-    f0, energy = batch.prosody.f0, batch.prosody.energy
-    frames = model.decode(hidden, f0, energy, batch.durations)[0]
-    return frames * MEL_SPAN + MEL_MIDDLE
+    return decode_example(model, example) * MEL_SPAN + MEL_MIDDLE
 
 
 def write_predicted_recordings(

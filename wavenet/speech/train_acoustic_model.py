@@ -32,6 +32,8 @@ from wavenet.speech.acoustic_model import AcousticConfig, AcousticModel, Prosody
 from wavenet.speech.spoken_examples import SpokenExample
 
 PROSODY_WEIGHT = 0.1  # of the loss of the prosody, relative to that of the frames
+VARIANCE_EXAMPLES = 100  # that the variance of the frames is measured on
+MAX_VARIANCE_RATIO = 1.5  # a band without energy has noise that cannot be predicted
 SIMILAR_LENGTHS = 8  # batches are formed from this many times as many recordings
 
 
@@ -227,6 +229,44 @@ def acoustic_loss(model: AcousticModel, batch: AcousticBatch) -> Tensor:
         squares = (guess - target).square() * where
         loss = loss + PROSODY_WEIGHT * squares.sum() / where.sum().clamp(min=1)
     return loss
+
+
+@torch.no_grad()
+def match_variance(model: AcousticModel, examples: Sequence[SpokenExample]) -> None:
+    """Change the output layer so that predicted frames vary as much as those of recordings.
+
+    A regression predicts a mean, so its frames vary less, and their sound is dull. In each band the
+    deviation from the mean is scaled by the ratio of the two standard deviations.
+
+    Source: Toda and Tokuda 2007, "A speech parameter generation algorithm considering global
+    variance", in its simplest form.
+
+    Args:
+        model: trained; it is changed.
+        examples: of recordings; some are enough.
+    """
+    predicted, recorded = [], []
+    for example in examples[:: max(1, len(examples) // VARIANCE_EXAMPLES)]:
+        predicted.append(decode_example(model, example))
+        recorded.append(example.frames)
+    found, wanted = torch.cat(predicted), torch.cat(recorded)
+    if len(found) < 2:
+        return
+    mean = found.mean(0)
+    ratio = wanted.std(0) / found.std(0).clamp(min=1e-6)
+    ratio = ratio.clamp(1, MAX_VARIANCE_RATIO)
+    model.output.weight.mul_(ratio[:, None])
+    model.output.bias.copy_((model.output.bias - mean) * ratio + mean)
+
+
+@torch.no_grad()
+def decode_example(model: AcousticModel, example: SpokenExample) -> Tensor:
+    """Return the frames (F, bands) of an example, from its phones and its prosody."""
+    batch = collate_examples(model.config, [example])
+    hidden = model.encode(batch.tokens, batch.speakers, batch.counts)
+    f0, energy = batch.prosody.f0, batch.prosody.energy
+    frames: Tensor = model.decode(hidden, f0, energy, batch.durations)[0]
+    return frames
 
 
 @torch.no_grad()

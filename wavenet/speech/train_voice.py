@@ -47,6 +47,7 @@ from wavenet.speech.spoken_example_files import ExampleSource, compute_examples,
 from wavenet.speech.spoken_examples import SpokenExample
 from wavenet.speech.train_acoustic_model import (
     AcousticErrors,
+    match_variance,
     measure_errors,
     measure_f0,
     train_acoustic_model,
@@ -126,6 +127,7 @@ def train_voice(job: VoiceJob, callbacks: VoiceCallbacks) -> Path | None:
         model = _train_acoustic_model(job, config, training, held_out, callbacks)
         if model is None:
             return None
+        match_variance(model, training)
         vocoder = _train_vocoder(job, callbacks)
         if job.vocoder is None and job.recipe.adaptation.steps:
             vocoder = _adapt_vocoder(job, model, vocoder, callbacks)

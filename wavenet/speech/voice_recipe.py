@@ -23,14 +23,14 @@ _OWN_DATA = ("folder", "pattern", "metadata", "validation", "test", "stored_fram
 
 
 class AdaptationSettings(StrictConfig):
-    """The training of the vocoder on predicted frames, after that on recordings.
+    """The training of the vocoder on predicted frames, after that on recordings; none by default.
 
     Attributes:
         steps: 0: none.
         learning_rate, muon_learning_rate: as in `TrainConfig`, lower than in the first training.
     """
 
-    steps: int = Field(default=2000, ge=0, le=100_000_000)
+    steps: int = Field(default=0, ge=0, le=100_000_000)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     muon_learning_rate: float | None = Field(default=1.5e-3, gt=0, le=1)
 
