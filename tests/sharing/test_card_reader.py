@@ -105,7 +105,7 @@ def test_cards_of_this_project_are_rendered_completely():
         seen = check_harmless(render_html(read_card(path.parent)))
         assert {"h3", "h4", "table", "td", "pre", "a"} <= seen.tags
         assert "library_name" not in seen.words
-        expected = "cc0-1.0" if path.parent.name == "strings" else "cc-by-sa-4.0"
+        expected = "cc0-1.0" if path.parent.name in ("kathleen", "strings") else "cc-by-sa-4.0"
         assert get_licence(read_card(path.parent)) == expected
 
 
