@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -45,6 +45,30 @@ DRAWING = {"dim": "The pictures of the new clip are being drawn …"}  # for the
 DIGIT_SECONDS = 0.5  # of each clip of a spoken number before its silence is cut
 Start = Callable[[GenerationJob], Iterator[Chunk]]
 Values = dict[str, Any]
+
+
+class StreamedJob(Protocol):
+    """What is known of a job before its sound: `samples` in all, at `sample_rate` Hz."""
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def samples(self) -> int: ...
+
+
+class StreamedResult(Protocol):
+    """The sound of a job, which yields (n,) samples while they are generated."""
+
+    sent_chunks: int
+
+    @property
+    def job(self) -> StreamedJob: ...
+
+    @property
+    def speed(self) -> float: ...
+
+    def stream(self) -> Iterator[Tensor]: ...
 
 
 def start_here(job: GenerationJob) -> Iterator[Chunk]:
@@ -145,7 +169,7 @@ def run_job(
         if job_number in stop_requests:
             return
         try:
-            yield from _stream(result, stop_requests, job_number)
+            yield from stream_chunks(result, stop_requests, job_number)
         finally:  # also after an error, and if the page was closed
             clips = keep_clips(page, token, result)
     if not clips:
@@ -159,9 +183,10 @@ def run_job(
     yield {"viewer": draw_clip(result, clips[0])}
 
 
-def _stream(
-    result: GenerationResult, stop_requests: StopRequests, job_number: int
+def stream_chunks(
+    result: StreamedResult, stop_requests: StopRequests, job_number: int
 ) -> Iterator[Values]:
+    """Yield messages for the player with the sound of a job, until it ends or is stopped."""
     job = result.job
     first_samples = round(live_player.FIRST_CHUNK_SECONDS * job.sample_rate)
 

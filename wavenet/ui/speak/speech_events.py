@@ -15,9 +15,9 @@ from wavenet.config import make_config
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.ui.clip_history.clip_store import Clip
 from wavenet.ui.clip_history.history_panel import show_history
-from wavenet.ui.event_handling import StopRequests, pace_chunks
+from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.generate import live_player
-from wavenet.ui.generate.generate_events import DRAWING
+from wavenet.ui.generate.generate_events import DRAWING, stream_chunks
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors, error_sentence, facts_html, status_note
 from wavenet.ui.speak.speech_job import (
@@ -122,7 +122,7 @@ def run_speech_job(
         if job_number in stop_requests:
             return
         try:
-            yield from _stream(result, stop_requests, job_number)
+            yield from stream_chunks(result, stop_requests, job_number)
         finally:  # also after an error, and if the page was closed
             clip = keep_clip(page, token, result, engine)
     if clip is None:
@@ -134,22 +134,6 @@ def run_speech_job(
         "viewer": DRAWING,
     }
     yield {"viewer": draw_speech(result, clip) | {"job": job_number}}
-
-
-def _stream(result: SpeechResult, stop_requests: StopRequests, job_number: int) -> Iterator[Values]:
-    job = result.job
-    first_samples = round(live_player.FIRST_CHUNK_SECONDS * job.sample_rate)
-
-    def until_stopped() -> Iterator[Any]:
-        for chunk in result.stream():
-            if job_number in stop_requests:
-                return
-            yield chunk
-
-    for chunk in pace_chunks(until_stopped(), first_samples=first_samples):
-        sequence, result.sent_chunks = result.sent_chunks, result.sent_chunks + 1
-        numbers = job.sample_rate, job.samples, result.speed
-        yield {"player": live_player.chunk_message(job_number, sequence, *numbers, chunk)}
 
 
 def keep_clip(page: Page, token: Any, result: SpeechResult, engine: str) -> Clip | None:
