@@ -26,7 +26,7 @@ from studio_server import running_server
 ROOT = Path(__file__).parents[1]
 NAME = "wavenet_studio"
 CHECKPOINTS = ("digits", "strings", "vocoder")
-MAX_BYTES = 20_000_000
+MAX_BYTES = 30_000_000
 # Run inside the installation; prints its facts.
 FACTS = """
 import json, wavenet
