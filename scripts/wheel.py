@@ -25,7 +25,7 @@ from studio_server import running_server
 
 ROOT = Path(__file__).parents[1]
 NAME = "wavenet_studio"
-CHECKPOINTS = ("digits", "strings", "vocoder")
+CHECKPOINTS = ("digits", "kathleen", "strings", "vocoder")
 MAX_BYTES = 30_000_000
 # Run inside the installation; prints its facts.
 FACTS = """
@@ -109,6 +109,8 @@ def check_installation(programs: Path, folder: Path) -> None:
         choice = ["--checkpoint", name, "--engine", "cached", "--overwrite"]
         run([wavenet, "generate", *choice, *options], folder, environment)
     assert (folder / "a.wav").stat().st_size > 1600
+    run([wavenet, "speak", "Hello.", "--out", "b.wav"], folder, environment)
+    assert (folder / "b.wav").stat().st_size > 1600
     print("commands: version, help, models and generate work")
     check_studio(wavenet, package, folder, environment)
     assert package_files(package) == before, "the program has written into its package"
