@@ -72,7 +72,7 @@ def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
     for kind in ("original", "quantised"):
         tab.wait_for_selector(f"#sound-{kind} >> text=0:03")
         link = tab.wait_for_selector(f"#sound-{kind} a[download]", state="attached")
-        answer = tab.request.get(link.evaluate("link => link.href"))
+        answer = tab.request.get(link.evaluate("link => link.href"), max_retries=2)
         _, rate = soundfile.read(BytesIO(answer.body()))
         assert rate == 16_000
     for name, array in (("features", "mfcc_delta_db"), ("bits", "bits")):

@@ -75,7 +75,9 @@ def wait_for_pictures(page: Any) -> None:
 def download(page: Any, n: int = 0) -> bytes:
     """Return the file of clip `n` of the history; 0 is the newest."""
     link = page.locator("#history a[download]").nth(n)
-    return bytes(page.request.get(link.evaluate("link => link.href")).body())
+    # This client does not repeat a request on a kept connection that the server
+    # closes at the same time; browsers do.
+    return bytes(page.request.get(link.evaluate("link => link.href"), max_retries=2).body())
 
 
 def hold_requests(page: Any, pattern: Any) -> list[Any]:

@@ -101,7 +101,7 @@ def quantised(waveform: Tensor) -> np.ndarray:
     return np.frombuffer(encode_pcm16(waveform), "<i2")
 
 
-def test_exactly_six_functions_are_public(address: str) -> None:
+def test_only_the_named_functions_are_public(address: str) -> None:
     with urllib.request.urlopen(f"{address}/gradio_api/info") as answer:
         endpoints = json.load(answer)["named_endpoints"]
     assert sorted(endpoints) == sorted(f"/{name}" for name in NAMES)
@@ -385,7 +385,7 @@ class OtherServer(BaseHTTPRequestHandler):
         self.send_error(404)
 
 
-def test_client_calls_all_five_functions(address: str, home: Path, tmp_path: Path) -> None:
+def test_client_calls_all_functions(address: str, home: Path, tmp_path: Path) -> None:
     client = Client(address, verbose=False, download_files=str(tmp_path), analytics_enabled=False)
     recording = handle_file(home / "sine.wav")
     common = {"conditions": CONDITIONS, "seconds": 0.1, "seed": 3}
@@ -440,7 +440,7 @@ async def call_tools(address: str, sine: bytes) -> tuple[dict[str, Any], list[An
 
 
 @needs_mcp
-def test_mcp_tools_are_the_five_functions(address: str, home: Path) -> None:
+def test_mcp_tools_are_the_named_functions(address: str, home: Path) -> None:
     listed, answers = asyncio.run(call_tools(address, (home / "sine.wav").read_bytes()))
     continued, analysed, failed, generated = answers
     assert list(listed) == NAMES
