@@ -215,6 +215,26 @@ def test_clips_are_selected_by_a_file(voice_folder, corpus, tmp_path, monkeypatc
         assert message in stderr
 
 
+def test_sounds_of_a_folder_are_another_system(voice_folder, corpus, monkeypatch, capsys):
+    monkeypatch.setattr(speech_judges, "load_judges", lambda: SpeechJudges())
+    command = ["evaluate", "speech", "--voice", str(voice_folder), "--data", str(corpus), "--json"]
+    command += ["--seeds", "1", "--clips", "1", "--system"]
+    assert run([*command, f"copied={corpus / 'wavs'}"]) == 0
+    other = json.loads(capsys.readouterr().out)["sounds"][-1]
+    assert other["system"] == "copied"
+    assert other["mel_cepstral"] == pytest.approx(0, abs=0.01)  # as long as the recording
+    for value, message in (
+        (f"other={corpus}", "expected a.wav or a.flac"),
+        (f"voice={corpus}", "are taken"),
+        (f"../up={corpus}", "expected another name"),
+        (str(corpus), "expects NAME=VALUE"),
+    ):
+        assert run([*command, value]) != 0
+        stdout, stderr = capsys.readouterr()
+        assert (stdout, stderr.strip().count("\n")) == ("", 0)
+        assert message in stderr
+
+
 @pytest.mark.skipif("pystoi" in metrics.missing_packages(), reason="needs the extra eval")
 def test_griffin_lim_is_more_intelligible_than_a_random_vocoder(voice_folder):
     """Negative control of the metrics that compare with the recording."""

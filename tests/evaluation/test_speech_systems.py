@@ -16,6 +16,7 @@ from wavenet.evaluation.speech_systems import (
     RecordedSentence,
     find_programs,
     fit_length,
+    folder_system,
     invert_frames,
     run_program,
     speak_with_systems,
@@ -105,6 +106,15 @@ def test_a_program_speaks_a_file_and_is_resampled(
     assert run_program("flite", "-o, hello", RATE).shape == (RATE // 2,)
     with pytest.raises(DataError, match="flite did not speak 'other'"):
         run_program("flite", "other", RATE)
+
+
+def test_a_folder_is_a_system_at_any_rate(voice: Voice, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", sine(0.5, rate=2 * RATE).numpy(), 2 * RATE)
+    others = {"other": folder_system("other", tmp_path, RATE)}
+    *_, last = speak_with_systems(voice, sentence(), (0,), others=others)
+    assert (last.system, len(last.waveform)) == ("other", RATE // 2)
+    with pytest.raises(DataError, match=r"system other: expected b\.wav or b\.flac"):
+        others["other"](SpeechClip("b", "b.wav", TEXT))
 
 
 def test_a_waveform_is_cut_or_padded() -> None:

@@ -1,5 +1,6 @@
 """`wavenet evaluate speech`: a voice in comparison with recordings and other programs."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wavenet.cli.evaluate_common import METRICS_FILE, command_line, write_report
-from wavenet.cli.options import JsonOption, OverwriteOption, create_folder, print_message
+from wavenet.cli.options import (
+    JsonOption,
+    OverwriteOption,
+    create_folder,
+    parse_assignments,
+    print_message,
+)
 from wavenet.cli.output_paths import check_output_folder
 from wavenet.errors import ConfigError, DataError
 from wavenet.terminal import print_json, print_line
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.evaluation.speech_evaluation import SoundMeasures
-    from wavenet.evaluation.speech_systems import RecordedSentence, SystemSound
+    from wavenet.evaluation.speech_systems import OtherSystem, RecordedSentence, SystemSound
     from wavenet.speech.speech_corpus import SpeechClip
 
 VoiceOption = Annotated[Path, typer.Option("--voice", "-v", help="Voice: a folder, or a name.")]
@@ -61,6 +68,13 @@ def speech(
         int, typer.Option(min=1, max=100, help="Sounds of each sentence: seeds 0, 1, ...")
     ] = 3,
     speaker: SpeakerOption = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another system, --system NAME=FOLDER: the folder has its sound ID.wav of each "
+            "sentence. Repeatable."
+        ),
+    ] = None,
     gain: Annotated[
         float,
         typer.Option(
@@ -86,7 +100,7 @@ def speech(
     from wavenet.cli.progress_bars import ProgressBar
     from wavenet.evaluation.speech_evaluation import evaluate_speech
     from wavenet.evaluation.speech_judges import load_judges
-    from wavenet.evaluation.speech_systems import find_programs
+    from wavenet.evaluation.speech_systems import find_programs, program_system
     from wavenet.speech.voice_folder import load_voice
 
     check_output_folder(out, [METRICS_FILE], overwrite)
@@ -94,6 +108,8 @@ def speech(
     sentences = read_sentences(data, clips, loaded.sample_rate, gain)
     check_sound_names(out, [sentence.clip.id for sentence in sentences], overwrite)
     programs, absent = find_programs()
+    others = {name: program_system(name, loaded.sample_rate) for name in programs}
+    others |= read_systems(system or [], sentences, loaded.sample_rate)
     judges = load_judges()
     for sentence in [*judges.missing, *(f"left out: {n} is not installed" for n in absent)]:
         print_message(sentence)
@@ -101,7 +117,7 @@ def speech(
     write_sound = make_sound_writer(out, loaded.sample_rate, overwrite, shown)
     with ProgressBar("sentences", len(sentences)) as progress_bar:
         sounds = evaluate_speech(
-            loaded, sentences, judges, range(seeds), speaker, programs, write_sound, progress_bar
+            loaded, sentences, judges, range(seeds), speaker, others, write_sound, progress_bar
         )
     settings = {"gain": gain, "seeds": seeds, "sentences": len(sentences), "speaker": speaker}
     report = make_report(voice, loaded.name, settings, command_line(context), sounds)
@@ -211,6 +227,35 @@ def select_clips(clips: "Sequence[SpeechClip]", chosen: str | None) -> "list[Spe
         found = f"{unknown[0]!r}" if unknown else "no id"
         raise DataError(f"{chosen} has {found}; expected ids of the table metadata.csv")
     return [by_id[name] for name in dict.fromkeys(ids)]
+
+
+def read_systems(
+    texts: Sequence[str], sentences: "Sequence[RecordedSentence]", sample_rate: int
+) -> "dict[str, OtherSystem]":
+    """Return the systems of --system by name, after a check that no sound is missing.
+
+    Raises:
+        ConfigError: not NAME=FOLDER, or the name cannot be used.
+        DataError: a sound is missing.
+    """
+    from wavenet.evaluation.speech_systems import (
+        OWN_SYSTEMS,
+        PROGRAMS,
+        find_sound,
+        folder_system,
+    )
+
+    systems = {}
+    for name, folder in parse_assignments("--system", texts, "other=sounds/other").items():
+        if name in (*OWN_SYSTEMS, *PROGRAMS) or not re.fullmatch(r"[\w.-]{1,40}", name):
+            raise ConfigError(
+                f"--system {name}=..: expected another name, of letters, digits, dots, hyphens "
+                f"and underscores; {', '.join((*OWN_SYSTEMS, *PROGRAMS))} are taken"
+            )
+        for sentence in sentences:
+            find_sound(name, Path(folder), sentence.clip.id)
+        systems[name] = folder_system(name, Path(folder), sample_rate)
+    return systems
 
 
 def make_sound_writer(

@@ -9,6 +9,7 @@ alike. Called by `wavenet evaluate speech`.
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from wavenet.evaluation.speaker_similarity import mean_similarity
 from wavenet.evaluation.speech_judges import Samples, SpeechJudges, resample_for_judges
 from wavenet.evaluation.speech_systems import (
     RECORDING,
-    SAME_FRAMES,
     VOICE,
+    OtherSystem,
     RecordedSentence,
     SystemSound,
     fit_length,
@@ -65,8 +66,8 @@ class SoundMeasures:
         alignment: score of the forced alignment, nats per frame, 0 or less; higher is better.
         dnsmos: rating, 1 to 5.
         similarity: cosine with the speaker of the recordings of other sentences.
-        pesq: wide band, 1.04 to 4.64; stoi: 0 to 1; mel_cepstral: dB. Only of systems that are as
-            long as the recording.
+        pesq: wide band, 1.04 to 4.64; stoi: 0 to 1; mel_cepstral: dB. Only of sounds that are as
+            long as the recording, because they compare sample by sample.
         duration_correlation, f0_semitones, voicing: see `ProsodyErrors`; not of recordings.
         compute_seconds, first_seconds: see `SystemSound`.
     """
@@ -105,7 +106,7 @@ def evaluate_speech(
     judges: SpeechJudges,
     seeds: Sequence[int] = (0,),
     speaker: str | None = None,
-    programs: Sequence[str] = (),
+    others: Mapping[str, OtherSystem] = MappingProxyType({}),
     on_sound: Callable[[RecordedSentence, SystemSound], None] = lambda *_: None,
     progress: Progress | None = None,
 ) -> list[SoundMeasures]:
@@ -115,7 +116,7 @@ def evaluate_speech(
         voice: to evaluate.
         sentences: at the rate of the voice.
         judges: those that are installed.
-        seeds, speaker, programs: see `speak_with_systems`.
+        seeds, speaker, others: see `speak_with_systems`.
         on_sound: called with each sound.
         progress: counts sentences.
     Raises:
@@ -127,7 +128,7 @@ def evaluate_speech(
         pass
     found: list[tuple[SoundMeasures, Samples | None]] = []
     for sentence in sentences:
-        sounds = speak_with_systems(voice, sentence, seeds, speaker, programs, engine)
+        sounds = speak_with_systems(voice, sentence, seeds, speaker, others, engine)
         found += _measure_sentence(sentence, sounds, judges, voice.sample_rate, on_sound)
         progress.advance(1)
     recordings = {
@@ -164,7 +165,7 @@ def _measure_sentence(
         elif phones is not None and reference is not None:
             pair = (sentence.recording, reference.times, sound.waveform, phones.times)
             measures = replace(measures, **vars(_compare(*pair, sample_rate)))
-        if sound.system in SAME_FRAMES:
+        if sound.system != RECORDING and len(sound.waveform) == len(sentence.recording):
             measures = _compare_samples(measures, sentence.recording, sound.waveform, sample_rate)
         yield measures, judges.embed(samples) if judges.embed else None
 

@@ -6,6 +6,7 @@
     voice               text → acoustic model → vocoder
     voice-griffin-lim   text → acoustic model → Griffin-Lim
     flite, espeak-ng    other programs, if they are installed
+    others              sounds of any system, from a folder with ID.wav for each sentence
 
 A difference between copy synthesis and the recording is an error of the vocoder; one between the
 voice and copy synthesis is an error of the acoustic model. Input: a voice and recordings. Output:
@@ -16,9 +17,10 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -39,7 +41,7 @@ from wavenet.speech.voice import Voice
 RECORDING, COPY, GRIFFIN_LIM = "recording", "copy-synthesis", "griffin-lim"
 VOICE, VOICE_GRIFFIN_LIM = "voice", "voice-griffin-lim"
 OWN_SYSTEMS = (RECORDING, COPY, GRIFFIN_LIM, VOICE, VOICE_GRIFFIN_LIM)
-SAME_FRAMES = (COPY, GRIFFIN_LIM)  # as long as the recording, and compared with it sample by sample
+SOUND_SUFFIXES = (".wav", ".flac")
 PROGRAM_SECONDS = 60.0  # a program that runs longer has failed
 
 # programs by name: the arguments that speak the file TEXT into the file SOUND
@@ -47,6 +49,10 @@ PROGRAMS = {
     "flite": ("-voice", "slt", "-f", "TEXT", "-o", "SOUND"),
     "espeak-ng": ("-v", "en-us", "-f", "TEXT", "-w", "SOUND"),
 }
+
+
+# speaks a sentence: returns (T,) float32 at the rate of the voice, or raises a DataError
+OtherSystem = Callable[[SpeechClip], Tensor]
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def speak_with_systems(
     sentence: RecordedSentence,
     seeds: Sequence[int],
     speaker: str | None = None,
-    programs: Sequence[str] = (),
+    others: Mapping[str, OtherSystem] = MappingProxyType({}),
     engine: str | Engine[Any] = "auto",
 ) -> Iterator[SystemSound]:
     """Yield a sentence spoken by each system, the recording first.
@@ -97,11 +103,11 @@ def speak_with_systems(
         sentence: at the rate of the voice.
         seeds: of the systems with noise; each is one sound.
         speaker: of the voice; None: its first.
-        programs: names of `PROGRAMS`.
+        others: systems by name, beside the own ones.
         engine: as in `generate`; an engine is built once for all sentences.
     Raises:
         ConditionError: the speaker is unknown.
-        DataError: a program failed, or the voice says nothing for the text.
+        DataError: another system failed, or the voice says nothing for the text.
     """
     config, recording = voice.acoustic.config, sentence.recording
     yield SystemSound(RECORDING, 0, recording)
@@ -113,8 +119,8 @@ def speak_with_systems(
     for seed in seeds:
         yield _time(VOICE, seed, speak_text(voice, text, seed, speaker, engine))
     yield SystemSound(VOICE_GRIFFIN_LIM, 0, _speak_by_griffin_lim(voice, text, speaker))
-    for name in programs:
-        yield SystemSound(name, 0, run_program(name, text, voice.sample_rate))
+    for name, speak in others.items():
+        yield SystemSound(name, 0, speak(sentence.clip))
 
 
 def copy_synthesis(
@@ -164,6 +170,36 @@ def run_program(name: str, text: str, sample_rate: int) -> Tensor:
             return io.read(files["SOUND"], sample_rate).waveform
         except (OSError, subprocess.SubprocessError, AudioError) as error:
             raise DataError(f"{name} did not speak {text[:60]!r}: {error}") from None
+
+
+def program_system(name: str, sample_rate: int) -> OtherSystem:
+    """Return the system that speaks with a program of `PROGRAMS`."""
+    return lambda clip: run_program(name, clip.text, sample_rate)
+
+
+def folder_system(name: str, folder: Path, sample_rate: int) -> OtherSystem:
+    """Return the system whose sounds are the files ID.wav or ID.flac of a folder, at any rate."""
+
+    def read(clip: SpeechClip) -> Tensor:
+        try:
+            return io.read(find_sound(name, folder, clip.id), sample_rate).waveform
+        except AudioError as error:
+            raise DataError(f"system {name}: {error}") from None
+
+    return read
+
+
+def find_sound(name: str, folder: Path, clip: str) -> Path:
+    """Return the file of a sentence in the folder of a system.
+
+    Raises:
+        DataError: there is none.
+    """
+    for suffix in SOUND_SUFFIXES:
+        if (path := folder / f"{clip}{suffix}").is_file():
+            return path
+    expected = " or ".join(f"{clip}{suffix}" for suffix in SOUND_SUFFIXES)
+    raise DataError(f"system {name}: expected {expected} in {folder}, found neither")
 
 
 def _speak_by_griffin_lim(voice: Voice, text: str, speaker: str | None) -> Tensor:
