@@ -126,7 +126,7 @@ def check_frames(config: AcousticConfig, vocoder: Checkpoint) -> None:
         len(conditions) != 1
         or found[:2] != wanted[:2]
         or mel is None
-        or not _equal(mel, config.mel)
+        or not have_equal_frames(mel, config.mel)
     ):
         raise CheckpointError(
             f"the vocoder {vocoder.config.name} does not read the frames of the voice "
@@ -135,7 +135,7 @@ def check_frames(config: AcousticConfig, vocoder: Checkpoint) -> None:
         )
 
 
-def _equal(a: MelCondition, b: MelCondition) -> bool:
+def have_equal_frames(a: MelCondition, b: MelCondition) -> bool:
     """Return whether two conditions have equal frames."""
     return (a.n_mels, a.win_length, a.f_min, a.f_max) == (b.n_mels, b.win_length, b.f_min, b.f_max)
 

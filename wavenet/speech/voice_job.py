@@ -14,6 +14,7 @@ from wavenet.checkpoint import Checkpoint
 from wavenet.config import Name, StrictConfig, name_of_folder, parse_config
 from wavenet.errors import ConfigError, FolderError, TrainingError
 from wavenet.speech.acoustic_model import AcousticConfig, AcousticModel, AcousticSizes
+from wavenet.speech.voice_folder import have_equal_frames
 from wavenet.speech.voice_recipe import VoiceRecipe, make_acoustic_config
 from wavenet.training.snapshots import has_snapshot
 from wavenet.training.task import describe_checkpoint, hash_weights
@@ -108,10 +109,9 @@ def check_same_frames(config: AcousticConfig, initial: AcousticConfig) -> None:
     Raises:
         ConfigError: the other one has other frames.
     """
-    names = ("sample_rate", "hop", "mel")
-    for name in names:
+    for name in ("sample_rate", "hop", "mel"):
         wanted, found = getattr(config, name), getattr(initial, name)
-        if wanted != found:
+        if not (have_equal_frames(wanted, found) if name == "mel" else wanted == found):
             raise ConfigError(
                 f"the acoustic model of {initial.name} has another {name} ({found}) than the "
                 f"vocoder ({wanted}); use a vocoder with the same frames, or train without --from"
