@@ -125,8 +125,9 @@ def frames_of_plan(plan: SentencePlan, config: AcousticConfig, speaker: int) -> 
 
 
 def speak(voice_folder: Path, model: Path, sentences: Path, out: Path, seed: int) -> None:
-    """Write a file per line `id|text`."""
+    """Write a file per line `id|text`, at the temperature of the vocoder of the voice."""
     voice, wavenet = load_voice(voice_folder), checkpoint.load(model)
+    sampling = voice.vocoder.config.sampling
     config = voice.acoustic.config
     out.mkdir(parents=True, exist_ok=True)
     for line in sentences.read_text(encoding="utf-8").splitlines():
@@ -136,7 +137,7 @@ def speak(voice_folder: Path, model: Path, sentences: Path, out: Path, seed: int
             frames = frames_of_plan(plan, config, 0)
             samples = (len(frames) - 1) * config.hop
             request = GenerationRequest(samples, seed=seed, frame_features=frames)
-            parts += [chunk.waveforms[0] for chunk in generate(wavenet, [request])]
+            parts += [chunk.waveforms[0] for chunk in generate(wavenet, [request], sampling)]
         sound = torch.cat(parts).numpy()
         soundfile.write(out / f"{name}.wav", sound, config.sample_rate)
         print(f"{name}: {len(sound) / config.sample_rate:.1f} s")
@@ -151,7 +152,7 @@ def main() -> None:
     first.add_argument("--voice", type=Path, required=True, help="for its settings and speakers")
     first.add_argument("--out", type=Path, required=True, help="new folder")
     second = commands.add_parser("speak")
-    second.add_argument("voice", type=Path, help="for its acoustic model")
+    second.add_argument("voice", type=Path, help="that of prepare, with its speakers")
     second.add_argument("model", type=Path, help="checkpoint of the WaveNet of linguistic frames")
     second.add_argument("sentences", type=Path, help="lines id|text")
     second.add_argument("--out", type=Path, required=True, help="folder of the sounds")
