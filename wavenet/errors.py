@@ -13,6 +13,7 @@ WaveNetError
 │   └── OutOfMemory      a device has too little memory
 ├── FolderError          an output folder cannot be created or used
 │   └── FolderInUse      another process is writing into it
+├── EffectFileError      a file of an effect cannot be used
 ├── HubError             the Hugging Face Hub cannot be reached, or rejects a request
 └── TrainingError        a training cannot start, resume or continue
 
@@ -95,6 +96,10 @@ class FolderError(WaveNetError):
 
 class FolderInUse(FolderError):
     """Another process is writing into a folder."""
+
+
+class EffectFileError(WaveNetError):
+    """A file of an amplifier or effect is damaged, unknown, or cannot be read or written."""
 
 
 class HubError(WaveNetError):
