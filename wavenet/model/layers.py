@@ -17,11 +17,18 @@ class CausalConv1d(nn.Module):
     Source: van den Oord et al. 2016, section 2.1.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        dilation: int,
+        bias: bool = True,
+    ):
         super().__init__()
         self.kernel_size = kernel_size
         self.dilation = dilation
-        self.linear = nn.Linear(kernel_size * in_channels, out_channels)
+        self.linear = nn.Linear(kernel_size * in_channels, out_channels, bias=bias)
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> Tensor:
         """Compute the convolution.
