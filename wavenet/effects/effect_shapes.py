@@ -34,8 +34,8 @@ class EffectActivation:
     """An activation function and its parameters.
 
     Attributes:
-        kind: a name of `activations.FUNCTIONS`.
-        slopes: factors of negative values of LeakyReLU and PReLU: one, or for PReLU one per channel.
+        kind: name of the function, see `activations`.
+        slopes: factors of negative values of LeakyReLU and PReLU; of PReLU also one per channel.
         low, high: range of LeakyHardtanh without a change.
         low_slope, high_slope: its slopes below and above the range.
     """

@@ -71,9 +71,7 @@ class EffectLayer(nn.Module):
             }
         )
 
-    def forward(
-        self, y: Tensor, condition: Tensor, past: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, y: Tensor, condition: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the layer.
 
         Args:
@@ -213,7 +211,7 @@ class FeedForwardWaveNet(Effect):
         self.condition = condition
         self.arrays = nn.ModuleList(LayerArray(array) for array in shape.arrays)
         post = shape.post_head
-        self.post_head = post and PostStackHead(post, shape.arrays[-1].head_size)
+        self.post_head = None if post is None else PostStackHead(post, shape.arrays[-1].head_size)
         # a constant: its product with the head weights would be trained twice
         self.register_buffer("head_scale", torch.ones(1))
 
@@ -263,7 +261,7 @@ class FeedForwardWaveNet(Effect):
             y, head, kept = array(y, head, c, past)
             after.extend(kept)
         assert head is not None
-        out = head * self.head_scale
+        out = head * self.get_buffer("head_scale")
         if self.post_head is not None:
             out, kept = self.post_head(out, past)
             after.extend(kept)

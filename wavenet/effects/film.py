@@ -29,7 +29,7 @@ class FilmLayer(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Modulate x (B, T, width) by the condition (B, T, condition_size)."""
-        factors = self.linear(condition)
+        factors: Tensor = self.linear(condition)
         if not self.has_shift:
             return x * factors
         scale, shift = factors.chunk(2, dim=2)

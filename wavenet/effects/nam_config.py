@@ -6,6 +6,7 @@ ignored, as the format asks. All sizes are bounded before anything is allocated.
 `nam_file`. `nam_config_writer` writes configs.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -399,8 +400,9 @@ def _wavenet_shape(config: NamWaveNetConfig) -> FeedForwardShape:
     return FeedForwardShape(
         arrays=tuple(_array_shape(array) for array in config.layers),
         in_channels=config.in_channels,
-        post_head=post
-        and PostHeadShape(
+        post_head=None
+        if post is None
+        else PostHeadShape(
             *(post.channels, post.out_channels, tuple(post.kernel_sizes)),
             post.activation.to_shape(),
         ),
@@ -461,7 +463,7 @@ def check_shape(shape: EffectShape) -> None:
             _check_past(1 + past, past * max(shape.channels, shape.in_channels))
         case SizeChoiceShape():
             limits = shape.max_values
-            if any(b <= a for a, b in zip(limits, limits[1:], strict=False)) or limits[-1] < 1:
+            if any(b <= a for a, b in itertools.pairwise(limits)) or limits[-1] < 1:
                 raise ValueError(
                     "submodels: expected ascending max_value, the last at least 1, found "
                     f"{', '.join(f'{limit:g}' for limit in limits)}"

@@ -109,9 +109,7 @@ def parse_effect_json(content: bytes, source: str) -> dict[str, Any]:
     except ValueError as error:
         raise EffectFileError(f"{source} is not JSON, or is incomplete: {error}") from None
     if not isinstance(document, dict):
-        raise EffectFileError(
-            f"{source}: expected a JSON object, found {type(document).__name__}"
-        )
+        raise EffectFileError(f"{source}: expected a JSON object, found {type(document).__name__}")
     return document
 
 
@@ -173,9 +171,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"it contains {name}, which is no number of JSON")
 
 
-def _read_model(
-    document: Mapping[str, Any], source: str, budget: Budget, depth: int
-) -> NamModel:
+def _read_model(document: Mapping[str, Any], source: str, budget: Budget, depth: int) -> NamModel:
     if depth > MAX_NESTING:
         raise EffectFileError(f"{source}: more than {MAX_NESTING} models inside each other")
     for key in ("version", "architecture", "config"):
@@ -195,8 +191,7 @@ def _read_model(
         version=version,
         metadata=_read_metadata(document.get("metadata"), source),
         parts=tuple(
-            _read_model(part, f"{source}: {name}", budget, depth + 1)
-            for name, part in parsed.parts
+            _read_model(part, f"{source}: {name}", budget, depth + 1) for name, part in parsed.parts
         ),
     )
     check_parts(model, source)
@@ -321,5 +316,3 @@ def _short_float(value: np.float32) -> float:
     """Return the number of fewest digits that is rounded to this weight."""
     short = float(str(value))
     return short if np.float32(short) == value else float(value)
-
-

@@ -71,7 +71,7 @@ class NamModel:
 
     @property
     def receptive_field(self) -> int | None:
-        """Samples that an output depends on; None for a recurrent model; of a choice the largest."""
+        """Samples that an output depends on; of a choice the largest; None if recurrent."""
         parts = [part.receptive_field for part in self.parts]
         known = [value for value in parts if value is not None]
         if len(known) < len(parts) or isinstance(self.shape, RecurrentShape):
