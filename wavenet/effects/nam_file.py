@@ -80,7 +80,7 @@ def parse_nam(content: bytes, source: str) -> NamModel:
     Raises:
         EffectFileError: as `read_nam`.
     """
-    return _read_model(parse_effect_json(content, source), source, Budget(), 0)
+    return _read_model(parse_effect_json(content, source), source, ModelBudget(), 0)
 
 
 def parse_effect_json(content: bytes, source: str) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def format_nam(model: NamModel) -> bytes:
         raise EffectFileError("a weight of the model, or its metadata, is not finite") from None
 
 
-class Budget:
+class ModelBudget:
     """Counts of models and weights of one file.
 
     Attributes:
@@ -171,7 +171,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"it contains {name}, which is no number of JSON")
 
 
-def _read_model(document: Mapping[str, Any], source: str, budget: Budget, depth: int) -> NamModel:
+def _read_model(document: Mapping[str, Any], source: str, budget: ModelBudget, depth: int) -> NamModel:
     if depth > MAX_NESTING:
         raise EffectFileError(f"{source}: more than {MAX_NESTING} models inside each other")
     for key in ("version", "architecture", "config"):
