@@ -133,7 +133,7 @@ WAVENETS = {
     "condition": wavenet(
         array(condition_size=2, groups_input_mixin=2), condition_dsp=STEREO_CONDITION
     ),
-    "condition LSTM": wavenet(array(), condition_dsp=lstm() | {"sample_rate": 48000}),
+    "condition LSTM": wavenet(array(), condition_dsp=lstm()) | {"sample_rate": 200},
     "two inputs": wavenet(array(input_size=2, condition_size=2), in_channels=2),
     "everything": wavenet(
         EVERYTHING, head=POST | {"out_channels": 2}, condition_dsp=STEREO_CONDITION

@@ -184,7 +184,9 @@ def test_a_slimmed_model_has_the_first_rows_and_columns():
     full, small = model.tensors(), slim.tensors()
     conv = "arrays.0.layers.1.conv.weight"
     assert np.array_equal(small[conv], full[conv][:4, :2])  # the first 2 x 2 of the 12 rows
-    assert np.array_equal(small["arrays.1.rechannel.weight"], full["arrays.1.rechannel.weight"][:3, :2])
+    assert np.array_equal(
+        small["arrays.1.rechannel.weight"], full["arrays.1.rechannel.weight"][:3, :2]
+    )
     with torch.no_grad():
         assert torch.isfinite(build_effect(slim)(torch.zeros(1, 1, 5))).all()
     assert len(parse_nam(format_nam(slim), "x").weights) == len(slim.weights)

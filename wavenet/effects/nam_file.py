@@ -171,7 +171,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"it contains {name}, which is no number of JSON")
 
 
-def _read_model(document: Mapping[str, Any], source: str, budget: ModelBudget, depth: int) -> NamModel:
+def _read_model(
+    document: Mapping[str, Any], source: str, budget: ModelBudget, depth: int
+) -> NamModel:
     if depth > MAX_NESTING:
         raise EffectFileError(f"{source}: more than {MAX_NESTING} models inside each other")
     for key in ("version", "architecture", "config"):

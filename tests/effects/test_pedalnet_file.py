@@ -1,0 +1,126 @@
+"""Files of PedalNetRT: the output beside a second implementation, and files that are refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from wavenet.effects.effect_builder import build_effect
+from wavenet.effects.nam_file import format_nam, parse_nam
+from wavenet.effects.pedalnet_file import is_pedalnet, parse_pedalnet, read_pedalnet
+from wavenet.errors import EffectFileError
+
+WIDTH, TAPS, DILATIONS = 3, 3, (1, 2, 4)
+
+
+def make_tensors():
+    """Return random tensors in the layout of torch: (out, in, taps)."""
+    rng = np.random.default_rng(5)
+    layers = len(DILATIONS)
+    sizes = {(-1, "W"): (WIDTH, 1, 1), (-1, "b"): (WIDTH,), (layers, "b"): (1,)}
+    sizes[layers, "W"] = (1, WIDTH * layers, 1)
+    for n in range(layers):
+        sizes |= {(n, "W_conv"): (2 * WIDTH, WIDTH, TAPS), (n, "b_conv"): (2 * WIDTH,)}
+        sizes |= {(n, "W_out"): (WIDTH, WIDTH, 1), (n, "b_out"): (WIDTH,)}
+    return {key: rng.normal(0, 0.5, size).astype(np.float32) for key, size in sizes.items()}
+
+
+def make_document(tensors):
+    variables = []
+    for (layer, name), tensor in tensors.items():
+        flat = tensor.transpose(2, 1, 0) if tensor.ndim == 3 else tensor
+        data = [str(value) for value in flat.reshape(-1)]
+        variables.append({"layer_idx": layer, "name": name, "data": data})
+    return {
+        "activation": "gated", "input_channels": 1, "output_channels": 1,
+        "residual_channels": WIDTH, "filter_width": TAPS, "dilations": list(DILATIONS),
+        "variables": variables,
+    }  # fmt: skip
+
+
+def run(tensors, x):
+    """Compute the network sample by sample; the inputs of all layers begin with zeros."""
+    samples = len(x)
+    y = tensors[-1, "W"][:, 0] * x + tensors[-1, "b"][:, None]
+    outputs = []
+    for n, dilation in enumerate(DILATIONS):
+        z = np.repeat(tensors[n, "b_conv"].astype(float)[:, None], samples, axis=1)
+        for t in range(samples):
+            for k in range(TAPS):
+                source = t - (TAPS - 1 - k) * dilation
+                if source >= 0:
+                    z[:, t] += tensors[n, "W_conv"][:, :, k] @ y[:, source]
+        a = np.tanh(z[:WIDTH]) / (1 + np.exp(-z[WIDTH:]))
+        outputs.append(a)
+        y = y + tensors[n, "W_out"][:, :, 0] @ a + tensors[n, "b_out"][:, None]
+    last = len(DILATIONS)
+    return tensors[last, "W"][0, :, 0] @ np.concatenate(outputs) + tensors[last, "b"]
+
+
+def encode(document):
+    return json.dumps(document).encode()
+
+
+def test_the_output_is_that_of_the_second_implementation(tmp_path):
+    tensors = make_tensors()
+    path = tmp_path / "pedal.json"
+    path.write_bytes(encode(make_document(tensors)))
+    model = read_pedalnet(path)
+    effect = build_effect(model)
+    assert model.rate == 44100
+    assert effect.receptive_field == 1 + (TAPS - 1) * sum(DILATIONS)
+    x = np.random.default_rng(1).uniform(-1, 1, 80)
+    wave = torch.from_numpy(x.astype(np.float32))[None, None]
+    expected = run(tensors, x)
+    with torch.no_grad():
+        assert np.abs(effect(wave)[0, 0].numpy() - expected).max() < 1e-5
+        state, parts = effect.initial_state(), []
+        for block in wave.split(7, dim=2):
+            part, state = effect.process(state, block)
+            parts.append(part)
+    assert np.abs(torch.cat(parts, dim=2)[0, 0].numpy() - expected).max() < 1e-5
+
+
+def test_a_pedal_as_a_nam_file_begins_after_silence():
+    model = parse_pedalnet(encode(make_document(make_tensors())), "pedal")
+    again = parse_nam(format_nam(model), "x")
+    x = torch.linspace(-1, 1, 100)[None, None]
+    with torch.no_grad():
+        pedal, nam = build_effect(model)(x)[0, 0], build_effect(again)(x)[0, 0]
+    field = model.receptive_field
+    assert (pedal - nam)[field:].abs().max() < 1e-6
+    assert (pedal - nam)[:field].abs().max() > 1e-3
+
+
+def test_both_kinds_of_json_files_are_told_apart():
+    assert is_pedalnet(make_document(make_tensors()))
+    assert not is_pedalnet({"architecture": "WaveNet"})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"activation": "linear"}, "activation"),
+        ({"residual_channels": 4}, "expected"),
+        ({"residual_channels": 1 << 40}, "residual_channels"),
+        ({"filter_width": 2}, "expected"),
+        ({"dilations": [1, 2]}, "is unknown"),
+        ({"dilations": [1, 2, 4, 8]}, "numbers; expected"),
+        ({"dilations": []}, "dilations"),
+        ({"dilations": [1 << 20] * 200}, "receptive field"),
+        ({"variables": []}, "is missing"),
+        ({"variables": [{"layer_idx": 0, "name": "W_conv", "data": ["a"]}]}, "numbers; expected"),
+    ],
+)
+def test_files_that_are_refused(change, words):
+    with pytest.raises(EffectFileError, match=words):
+        parse_pedalnet(encode(make_document(make_tensors()) | change), "pedal")
+
+
+@pytest.mark.parametrize("text", ["x", "nan", "inf", "1e40", "", "9" * 400])
+def test_numbers_that_are_refused(text):
+    document = make_document(make_tensors())
+    document["variables"][3]["data"][2] = text
+    with pytest.raises(EffectFileError, match="number"):
+        parse_pedalnet(encode(document), "pedal")
