@@ -21,6 +21,8 @@ from audio_utils import io
 from audio_utils.errors import AudioError
 from tests.conftest import RATE, sine, tiny_config, tiny_model
 from tests.corpus import write_recordings
+from tests.effects.random_effects import EFFECTS
+from tests.effects.random_pedal import make_document, make_tensors
 from tests.importing import r9_settings, r9_tensors, vh_tensors
 from tests.speech.speech_files import HEADER, make_clip, write_speech
 from tests.training import initial_state, make_settings
@@ -39,6 +41,8 @@ from wavenet.codec import MuLawCodec
 from wavenet.corpus.format import read_corpus_report, read_shard_summary
 from wavenet.corpus.prepare import prepare_corpus
 from wavenet.corpus.reader import Corpus
+from wavenet.effects.nam_file import read_nam
+from wavenet.effects.pedalnet_file import read_pedalnet
 from wavenet.errors import WaveNetError
 from wavenet.importing import r9y9, vincentherrmann
 from wavenet.model.conditions import MelCondition
@@ -90,6 +94,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
         **_corpus_targets(folder / "corpus"),
         **_speech_targets(folder / "speech"),
         **_import_targets(folder / "imported"),
+        **_effect_targets(),
         **_text_targets(),
     }
 
@@ -323,6 +328,16 @@ def _import_targets(folder: Path) -> dict[str, Target]:
         "r9y9 weights": _folder_target(folder, "r9.pth", read_r9y9),
         "r9y9 hparams": _folder_target(folder, "hparams.json", read_r9y9),
         "vincentherrmann": _folder_target(folder, "vh.pt", read_vincentherrmann),
+    }
+
+
+def _effect_targets() -> dict[str, Target]:
+    names = ("legacy gated", "everything", "series in a container", "LSTM")
+    nam = [json.dumps(EFFECTS[name]).encode() for name in names]
+    pedal = json.dumps(make_document(make_tensors())).encode()
+    return {
+        "nam": _file_target("a.nam", read_nam, *nam),
+        "pedalnet": _file_target("a.json", read_pedalnet, pedal),
     }
 
 

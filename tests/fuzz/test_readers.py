@@ -32,6 +32,7 @@ NAMES = [
     "metadata jsonl", "metadata txt", "journal", "status run.json", "status control.json",
     "status run.log", "status metrics.jsonl", "snapshot state",
     "snapshot tensors", "metrics", "recipe", "r9y9 weights", "r9y9 hparams", "vincentherrmann",
+    "nam", "pedalnet",
     "pattern", "link", "repository", "upload", "served file", "dilations", "output name",
     "template", "storage", "shard", "batch size", "assignment", "alignment", "speech table",
 ]  # fmt: skip

@@ -98,7 +98,7 @@ def fold_knobs(model: KnobWaveNet, values: Mapping[str, float]) -> FeedForwardWa
     Raises:
         ConfigError: a knob is missing, unknown or out of range, or a layer cannot be folded.
     """
-    setting = _check_values(model.knobs, values)
+    setting = _check_values(model.knobs, values).to(next(model.parameters()))
     shape = model.network.shape
     _check_foldable(shape)
     with torch.no_grad():

@@ -90,6 +90,8 @@ def parse_effect_json(content: bytes, source: str) -> dict[str, Any]:
         EffectFileError: it is not UTF-8 or JSON, is nested too deeply, or has a key twice.
     """
     brackets = sum(content.count(mark) for mark in (b"[", b"{"))
+    if len(content) > MAX_FILE_BYTES:
+        raise EffectFileError(f"{source} has more than {MAX_FILE_BYTES:,} bytes")
     if brackets > MAX_BRACKETS or content.count(b'"') > MAX_QUOTES:
         raise EffectFileError(
             f"{source} has more than {MAX_BRACKETS:,} lists and objects, or too many texts"
