@@ -80,7 +80,7 @@ def test_both_kinds_of_json_files_are_told_apart():
         ({"residual_channels": 1 << 40}, "residual_channels"),
         ({"filter_width": 2}, "expected"),
         ({"dilations": [1, 2]}, "is unknown"),
-        ({"dilations": [1, 2, 4, 8]}, "numbers; expected"),
+        ({"dilations": [1, 2, 4, 8]}, "is unknown"),
         ({"dilations": []}, "dilations"),
         ({"dilations": [1 << 20] * 200}, "receptive field"),
         ({"variables": []}, "is missing"),

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from wavenet.effects.effect_shapes import (
 from wavenet.effects.nam_config import parse_nam_config
 from wavenet.effects.nam_config_writer import required_version, write_nam_config
 from wavenet.effects.nam_model import NamModel
-from wavenet.effects.nam_weights import check_weight_count, read_weight_list
+from wavenet.effects.nam_weights import read_weight_list
 from wavenet.errors import DataError, EffectFileError
 from wavenet.user_input.json_objects import unique_object
 
@@ -135,7 +136,7 @@ def format_nam(model: NamModel) -> bytes:
     Raises:
         EffectFileError: a weight is not finite, or the model has knobs; fold them first.
     """
-    document = _write_model(model, model.rate)
+    document = _write_model(model, float(model.rate))
     try:
         return (json.dumps(document, allow_nan=False) + "\n").encode("ascii")
     except ValueError:
@@ -190,7 +191,6 @@ def _read_model(
     budget.add(source, len(values) if isinstance(values, list) else 0)
     model = NamModel(
         shape=shape,
-        weights=read_weight_list(shape, [] if values is None else values, source),
         sample_rate=_read_rate(document.get("sample_rate"), source),
         version=version,
         metadata=_read_metadata(document.get("metadata"), source),
@@ -199,7 +199,8 @@ def _read_model(
         ),
     )
     check_parts(model, source)
-    return model
+    weights = read_weight_list(shape, [] if values is None else values, source)
+    return replace(model, weights=weights)
 
 
 def _read_version(value: object, source: str) -> str:
@@ -297,7 +298,6 @@ def check_parts(model: NamModel, source: str) -> None:
                     )
         case _:
             pass
-    check_weight_count(model.shape, len(model.weights), source)
 
 
 def _write_model(model: NamModel, rate: float) -> dict[str, Any]:
