@@ -148,6 +148,15 @@ def test_an_lstm_begins_after_half_a_second_of_silence():
     assert effect.receptive_field is None is model.receptive_field
 
 
+def test_the_zero_state_of_an_lstm_is_the_start_of_its_file():
+    document = lstm()
+    effect, x = build_effect(parse(document)), make_input()
+    with torch.no_grad():
+        found, _ = effect.process(effect.zero_state(), torch.from_numpy(x)[None])
+    expected = reference_output(document, x.astype(float), 0)
+    assert np.abs(found[0].numpy() - expected).max() < TOLERANCE
+
+
 def test_a_linear_filter_weights_the_newest_sample_first():
     document = linear(3, bias=False) | {"weights": [1.0, 0.5, 0.25]}
     x = np.eye(1, 6, 2, dtype=np.float32)
