@@ -5,6 +5,7 @@ import csv
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from audio_utils import io
 from tests.speech.speech_files import make_syllable
 from wavenet.errors import ConfigError, DataError
+from wavenet.speech import forced_alignment
 from wavenet.speech.align_clip import read_words
 from wavenet.speech.forced_alignment import SAMPLE_RATE, align_phones, aligner_version
 
@@ -67,6 +69,20 @@ def test_what_does_not_fit_is_refused_in_one_sentence():
         align_phones(make_syllable(), [SA] * 40)
     with pytest.raises(DataError, match="the recording is silent"):
         align_phones(np.zeros(SAMPLE_RATE, np.float32), [SA])
+
+
+def test_a_text_that_only_the_second_pass_refuses_is_refused_in_the_same_sentence(monkeypatch):
+    class SecondPassFails(MagicMock):
+        passes = 0
+
+        def end_utt(self):
+            self.passes += 1
+            if self.passes == 3:  # after the features and the first pass
+                raise RuntimeError("Failed to stop utterance processing")
+
+    monkeypatch.setattr(forced_alignment, "import_decoder", lambda: SecondPassFails)
+    with pytest.raises(DataError, match="the text does not match the recording"):
+        align_phones(make_syllable(), [SA])
 
 
 @pytest.mark.usefixtures("pocketsphinx")

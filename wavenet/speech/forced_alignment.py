@@ -121,7 +121,7 @@ def align_phones(waveform: NDArray[np.float32], words: Sequence[Sequence[str]]) 
         # not hyp(), which would end the process here
         alignment = decoder.get_alignment()
     if alignment is None:
-        raise DataError("the text does not match the recording; correct one of them")
+        raise _mismatch()
     return _read_segments(alignment, [entries[name] for name in names], names, waveform)
 
 
@@ -139,7 +139,7 @@ def _read_segments(
     rows = list(_flatten(alignment, entries))
     found = [phone for word, phone, *_ in rows if word is not None]
     if found != " ".join(names).split():
-        raise DataError("the text does not match the recording; correct one of them")
+        raise _mismatch()
     for n, (word, _, start_frame, frames, score) in enumerate(rows):
         start = segments[-1].end if segments else 0.0
         end = _frame_to_seconds(start_frame + frames) if n < len(rows) - 1 else seconds
@@ -196,9 +196,18 @@ def scale_samples(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def _decode(decoder: "Decoder", content: bytes, no_search: bool = False) -> None:
+    """Search the most likely states; raise DataError if there are none."""
     decoder.start_utt()
-    decoder.process_raw(content, no_search=no_search, full_utt=True)
-    decoder.end_utt()
+    try:
+        decoder.process_raw(content, no_search=no_search, full_utt=True)
+        decoder.end_utt()
+    except RuntimeError:
+        # the second pass fails for some wrong texts that the first pass aligned
+        raise _mismatch() from None
+
+
+def _mismatch() -> DataError:
+    return DataError("the text does not match the recording; correct one of them")
 
 
 def _make_decoder() -> "Decoder":
