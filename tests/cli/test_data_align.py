@@ -11,6 +11,7 @@ from matplotlib.image import imread
 from tests.cli.conftest import assert_refused
 from tests.speech import speech_files
 from tests.speech.speech_files import write_speech
+from wavenet.cli.alignment_pictures import choose_clips
 from wavenet.errors import ConfigError
 from wavenet.speech import align_corpus as corpus_module
 from wavenet.speech.alignment_file import read_alignment
@@ -86,6 +87,50 @@ def test_json_is_one_document(run_command, folder, tmp_path):
     assert imread(picture).shape[:2] == (390, 1350)
 
 
+@pytest.mark.usefixtures("use_aligner")
+def test_pictures_of_chosen_clips(run_command, folder, tmp_path):
+    pictures = tmp_path / "new" / "pictures"
+    code, out, _ = run_command("data", "align", folder, "--plots", pictures, "--quiet")
+    assert code == 0
+    assert {path.name for path in pictures.iterdir()} == {"one.png", "two.png", "three.png"}
+    assert set(out.splitlines()[1:]) == set(map(str, pictures.iterdir()))
+    assert imread(pictures / "one.png").shape[:2] == (390, 1350)
+    # the clips of an earlier run are drawn too, and files are only replaced on request
+    again = ("data", "align", folder, "--plots", pictures, "--plot-count", 1, "--quiet")
+    assert_refused(run_command(*again), "one.png exists already; choose another --plots or add")
+    code, out, _ = run_command(*again, "--overwrite")
+    assert (code, len(out.splitlines())) == (0, 2)
+
+
+@pytest.mark.usefixtures("use_aligner")
+def test_a_clip_with_its_own_picture_is_drawn_once(run_command, folder, tmp_path):
+    options = ("--plot", f"one={tmp_path / 'own.png'}", "--plots", tmp_path / "p", "--json")
+    code, printed, _ = run_command("data", "align", folder, *options, "--quiet")
+    assert code == 0
+    plots = json.loads(printed)["plots"]
+    assert plots["one"] == str(tmp_path / "own.png")
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {"two.png", "three.png"}
+
+
+def test_half_of_the_chosen_clips_have_the_lowest_scores():
+    scores = {"a": -1.0, "b": -9.0, "c": -2.0, "d": -8.0, "e": -3.0, "f": -7.0}
+    clips = [speech_files.make_clip(name, score=score) for name, score in scores.items()]
+
+    def choose(count):
+        return "".join(clip.id for clip in choose_clips(clips, count))
+
+    assert [choose(n) for n in (1, 2, 3, 4, 5)] == ["b", "ba", "bda", "bdac", "bdfac"]
+    assert choose(100) == "bdfeca"
+    assert choose_clips([], 3) == []
+
+
+def test_a_failed_clip_is_not_chosen(run_command, folder, use_aligner, tmp_path):
+    use_aligner(speech_files.refuse_short_texts)
+    code, _, _ = run_command("data", "align", folder, "--plots", tmp_path / "p", "--quiet")
+    assert code == 3
+    assert {path.name for path in (tmp_path / "p").iterdir()} == {"one.png", "two.png"}
+
+
 def test_a_wrong_text_is_named(run_command, tmp_path, use_aligner):
     def worse_for_one_word(waveform, words):
         segments = speech_files.even_segments(waveform, words)
@@ -137,6 +182,9 @@ def test_pronunciations_of_the_user(run_command, folder, tmp_path):
         (["--plot", "one=voice"], "is a folder"),
         (["--plot", "none=x.png"], "--plot 'none': no clip has this id; the ids are in"),
         (["--plot", "one=metadata.csv"], "exists already"),
+        (["--plots", "metadata.csv"], "the folder metadata.csv cannot be written; choose another"),
+        (["--plots", "metadata.csv/x"], "cannot be written; choose another with --plots"),
+        (["--plot-count", "3"], "--plot-count is for the pictures of --plots; add --plots FOLDER"),
         (["--out", "metadata.csv"], "is not an alignment"),
         (["--out", "."], "is a folder"),
         (["--pronunciations", "none.txt"], "none.txt cannot be read"),
@@ -148,6 +196,7 @@ def test_wrong_options_are_refused(run_command, folder, monkeypatch, arguments, 
     code, out, err = run_command("data", "align", folder, "--quiet", *arguments)
     assert (code, out) == (2, "") or (code, out) == (1, "")
     assert words in err.splitlines()[-1]
+    assert not (folder / "alignment.jsonl").exists()
     assert (folder.parent / "metadata.csv").read_text(encoding="utf-8") == "mine\n"
 
 

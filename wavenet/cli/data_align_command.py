@@ -15,17 +15,14 @@ from wavenet.cli.options import (
     JsonOption,
     OverwriteOption,
     QuietOption,
-    parse_assignments,
     print_message,
 )
 from wavenet.cli.text_input import PronunciationsOption, read_pronunciations
-from wavenet.errors import ConditionError
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.speech.align_corpus import CorpusAlignment
     from wavenet.speech.alignment_checks import AlignmentFindings
-    from wavenet.speech.alignment_file import AlignedClip
 
 SOME_FAILED = 3  # exit code
 INTERRUPTED = 130  # exit code
@@ -46,6 +43,16 @@ def align(
         list[str] | None,
         typer.Option("--plot", help="Draw a clip: --plot ID=FILE.png. Repeatable."),
     ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw clips into this folder, as ID.png: those with the lowest scores, then the "
+            "first of the table, half of each."
+        ),
+    ] = None,
+    plot_count: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of --plots; default: 10.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Processes; default: one per core, at most 8."),
@@ -62,6 +69,7 @@ def align(
     not match the recording, and words that are not in the dictionary, are listed. Needs the package
     pocketsphinx. --overwrite replaces pictures.
     """
+    from wavenet.cli.alignment_pictures import draw_pictures, plan_pictures
     from wavenet.cli.output_paths import check_outputs
     from wavenet.cli.progress_bars import ProgressBar
     from wavenet.speech.align_corpus import align_corpus
@@ -69,10 +77,8 @@ def align(
     from wavenet.speech.alignment_file import FILE_NAME
 
     path = out or folder / FILE_NAME
-    pictures = {k: Path(v) for k, v in parse_assignments("--plot", plot, "ID=FILE.png").items()}
     check_outputs([path], overwrite=True)
-    check_outputs(pictures.values(), overwrite, "--plot")
-    _check_ids(folder, pictures)
+    plan = plan_pictures(folder, plot, plots, plot_count, overwrite)
     user = {} if pronunciations is None else read_pronunciations(pronunciations)
     try:
         result = align_corpus(
@@ -84,7 +90,7 @@ def align(
     findings = check_alignment(result.clips)
     for line in describe_result(result, findings):
         print_message(line)
-    _draw_clips(folder, result, pictures, overwrite)
+    pictures = draw_pictures(folder, result.clips, plan)
     if json_:
         print_json(_make_document(path, result, findings, pictures))
     else:
@@ -153,40 +159,6 @@ def _shorten(kind: str, lines: "tuple[str, ...] | list[str]") -> list[str]:
     shown = [f"{kind}: {line}" for line in lines[:MAX_SHOWN]]
     more = len(lines) - len(shown)
     return [*shown, f"{kind}: {more:,} more; --json lists all"] if more else shown
-
-
-def _check_ids(folder: Path, pictures: dict[str, Path]) -> None:
-    """Check before the alignment that the clips to draw exist."""
-    from wavenet.speech.speech_corpus import METADATA, list_clips
-
-    known = {clip.id for clip in list_clips(folder).clips} if pictures else set()
-    for name in pictures:
-        if name not in known:
-            raise ConditionError(
-                f"--plot {name!r}: no clip has this id; the ids are in {folder / METADATA}"
-            )
-
-
-def _draw_clips(
-    folder: Path, result: "CorpusAlignment", pictures: dict[str, Path], overwrite: bool
-) -> None:
-    clips = {clip.id: clip for clip in result.clips}
-    for name, path in pictures.items():
-        if name not in clips:
-            raise ConditionError(f"--plot {name!r}: this clip could not be aligned; choose another")
-        _draw_clip(folder, clips[name], path, overwrite)
-
-
-def _draw_clip(folder: Path, clip: "AlignedClip", path: Path, overwrite: bool) -> None:
-    from audio_utils import io, plots
-    from wavenet.cli.options import create_folder
-    from wavenet.speech.forced_alignment import SAMPLE_RATE
-
-    waveform = io.read(folder / clip.audio, SAMPLE_RATE).waveform
-    phones = [phone for word in clip.words for phone in word.phones]
-    words = [(word.read or word.written, word.start, word.end) for word in clip.words]
-    create_folder(path.parent)
-    plots.save_figure(plots.plot_segments(waveform, SAMPLE_RATE, phones, words), path, overwrite)
 
 
 def _make_document(
