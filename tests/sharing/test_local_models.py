@@ -1,10 +1,12 @@
 """Renaming and deleting the checkpoints that the studio has added."""
 
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.speech.tiny_voice import save_voice
 from tests.ui.conftest import RATE, save_checkpoint
 from wavenet.checkpoint import load
 from wavenet.errors import ConditionError, FolderInUse
@@ -16,6 +18,7 @@ from wavenet.sharing.local_models import (
     mark_added,
     rename_model,
 )
+from wavenet.speech.voice_folder import load_voice
 
 
 @pytest.fixture
@@ -76,6 +79,24 @@ def test_a_folder_with_other_files_is_not_deleted(root: Path) -> None:
     with pytest.raises(ConditionError, match=r"contains my_notes\.txt"):
         delete_model(root, "brass")
     assert load(root / "brass").config.name == "brass"
+
+
+def test_a_voice_is_renamed_and_deleted(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shutil.copytree(save_voice(tmp_path_factory.mktemp("voice") / "tiny"), root / "tiny")
+    mark_added(root / "tiny")
+    before = load_voice(root / "tiny").acoustic.config
+    rename_model(root, "tiny", "anna")
+    after = load_voice(root / "anna").acoustic.config
+    assert after == before.model_copy(update={"name": "anna"})
+    assert load(root / "anna").config.name == "vocoder"
+    (root / "anna" / "vocoder" / "my_notes.txt").touch()
+    with pytest.raises(ConditionError, match=r"contains vocoder/my_notes\.txt"):
+        delete_model(root, "anna")
+    (root / "anna" / "vocoder" / "my_notes.txt").unlink()
+    delete_model(root, "anna")
+    assert names(root) == ["brass", "digits"]
 
 
 @pytest.mark.parametrize("part", ["", "brass"])

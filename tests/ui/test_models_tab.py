@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 
+import wavenet
 from audio_utils import io
+from tests.speech.tiny_voice import save_voice
 from wavenet.model.conditions import MelCondition
 from wavenet.sharing import zip_archive
 from wavenet.sharing.local_models import is_added, mark_added
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.generate.generate_events import start_here
 from wavenet.ui.hub_download import ALLOW_IMPORT
-from wavenet.ui.models.model_sample import make_sample, sample_path
+from wavenet.ui.models.model_sample import SAMPLE_TEXT, make_sample, sample_path
 from wavenet.ui.models.model_shelf import describe_values, shelf_html
 from wavenet.ui.models.models_events import (
     CHANGE_DISABLED,
@@ -24,6 +27,7 @@ from wavenet.ui.models.models_events import (
     run_model_action,
 )
 from wavenet.ui.page import Page
+from wavenet.ui.speak.speech_job import SpeechSettings, make_speech_job
 from wavenet.ui.studio_app import build_studio
 
 from .bare_page import bare_page, event_of, merge
@@ -109,6 +113,28 @@ def test_vocoder_has_a_sample_too(folder: Path, page: Page) -> None:
     save_checkpoint(folder, "speech", RATE, {}, mel)
     act(page, "sample", "speech")
     assert io.read(sample_path(folder / "speech")).waveform.numel() == 2 * RATE
+
+
+def test_the_sample_of_a_voice_is_a_spoken_sentence(folder: Path, page: Page) -> None:
+    save_voice(folder / "tiny")
+    act(page, "sample", "tiny")
+    clip = io.read(sample_path(folder / "tiny"))
+    spoken = wavenet.load(folder / "tiny").speak(SAMPLE_TEXT, seed=0)
+    assert clip.sample_rate == spoken.sample_rate
+    np.testing.assert_allclose(clip.waveform, spoken.waveform, atol=1 / 32768)
+
+
+def test_a_voice_is_downloaded_and_imported_again(folder: Path, page: Page, tmp_path: Path) -> None:
+    save_voice(folder / "tiny")
+    event = event_of(action="download", name="tiny", text="")
+    packed = run_model_action(page, start_here, event=event, chosen="digits")
+    other = tmp_path / "other"
+    other.mkdir()
+    updates = import_archive(bare_page(other), upload=next(packed)["package"])
+    assert "tiny is imported" in updates["message"]
+    job = make_speech_job(other, "tiny", SpeechSettings(text="Hello."))
+    assert job.voice.name == "tiny"
+    assert is_added(other, other / "tiny")
 
 
 def test_sample_waits_for_its_turn(folder: Path, page: Page) -> None:

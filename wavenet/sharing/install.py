@@ -2,14 +2,14 @@
 
 Input: files from any source, which the caller writes into a staging folder. Output: the target
 folder, which the staging folder becomes only after it has been loaded as a checkpoint. Called by
-`hub`, `zip_archive` and the studio.
+`hub`, `zip_archive`, `speech.voice_archive` and the studio.
 """
 
 import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
@@ -31,13 +31,16 @@ ADDED = ".added"  # an empty file in a checkpoint folder that the studio has add
 
 
 @contextlib.contextmanager
-def staging_folder(target: Path, origin: str, overwrite: bool = False) -> Iterator[Path]:
+def staging_folder(
+    target: Path, origin: str, overwrite: bool = False, load_model: Callable[[Path], object] = load
+) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` after the block, if it loads as a checkpoint.
 
     Args:
         target: the checkpoint folder to create, with its parents.
         origin: name of the checkpoint in error messages, instead of the temporary path.
         overwrite: whether an existing checkpoint may be replaced.
+        load_model: reads the folder, and raises `CheckpointError` if it is no model.
     Raises:
         ConditionError: the target exists, or it cannot be written.
         CheckpointError: the files in the folder are not a checkpoint.
@@ -50,7 +53,7 @@ def staging_folder(target: Path, origin: str, overwrite: bool = False) -> Iterat
         with _write_errors(target):
             folder.mkdir(parents=True)
         yield folder
-        _check_loads(folder, origin)
+        _check_loads(folder, origin, load_model)
         with _write_errors(target):
             _move_into_place(folder, target, hidden / f"{target.name}.old", overwrite)
     finally:
@@ -103,16 +106,16 @@ def _write_errors(target: Path) -> Iterator[None]:
         raise ConditionError(f"cannot write {target}: {os_error_reason(error)}") from None
 
 
-def _check_loads(folder: Path, origin: str) -> None:
+def _check_loads(folder: Path, origin: str, load_model: Callable[[Path], object]) -> None:
     try:
-        load(folder)
+        load_model(folder)
     except CheckpointError as error:
         text = str(error).replace(f"{folder}{os.sep}", f"{origin}: ").replace(str(folder), origin)
         raise CheckpointError(text) from None
 
 
 def _move_into_place(folder: Path, target: Path, old: Path, overwrite: bool) -> None:
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     try:

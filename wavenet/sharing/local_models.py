@@ -10,13 +10,15 @@ import re
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, atomic_file, os_error_reason
-from wavenet.checkpoint import CONFIG, load_config
-from wavenet.checkpoint_folders import list_in_studio
-from wavenet.errors import ConditionError
+from wavenet.checkpoint import CONFIG, MAX_CONFIG_BYTES, load_config
+from wavenet.checkpoint_folders import VOCODER, is_voice, list_in_studio
+from wavenet.errors import CheckpointError, ConditionError
 from wavenet.folder_lock import check_unlocked, lock_folder
 from wavenet.sharing.install import ADDED, MAX_BYTES, check_name_is_free
+from wavenet.weights_file import read_bytes
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
@@ -58,7 +60,8 @@ def rename_model(root: Path, name: str, new_name: str | None) -> str:
     with lock_folder(root):
         folder = _changeable(root, name)
         target = root / check_model_name(root, new_name)
-        config = json.loads(load_config(folder).model_dump_json()) | {"name": target.name}
+        load_config(folder)  # of a voice, that of its vocoder
+        config = _read_config(folder) | {"name": target.name}
         try:
             with atomic_file(folder / CONFIG) as temporary:
                 temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -78,7 +81,7 @@ def delete_model(root: Path, name: str) -> None:
     """
     with lock_folder(root):
         folder = _changeable(root, name)
-        others = {path.name for path in folder.iterdir()} - {*MAX_BYTES, ADDED}
+        others = _other_files(folder)
         if others:
             raise ConditionError(
                 f"the folder of {name} contains {min(others)}, which is not part of a checkpoint; "
@@ -93,6 +96,27 @@ def delete_model(root: Path, name: str) -> None:
             raise ConditionError(f"cannot delete {name}: {os_error_reason(error)}") from None
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Return the config of a checkpoint or of a voice as it is in the file."""
+    try:
+        config = json.loads(read_bytes(folder / CONFIG, MAX_CONFIG_BYTES))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder.name}: {CONFIG} is not a JSON object")
+    return config
+
+
+def _other_files(folder: Path) -> set[str]:
+    """Return the names in the folder of a model that are not part of it."""
+    names = {path.name for path in folder.iterdir()} - {*MAX_BYTES, ADDED}
+    if VOCODER in names and is_voice(folder):
+        names.remove(VOCODER)
+        inside = {path.name for path in (folder / VOCODER).iterdir()} - {*MAX_BYTES}
+        names |= {f"{VOCODER}/{name}" for name in inside}
+    return names
 
 
 def _changeable(root: Path, name: str) -> Path:

@@ -14,8 +14,8 @@ import gradio as gr
 from audio_utils.errors import AudioError
 from wavenet.checkpoint_folders import named_folder
 from wavenet.errors import ConditionError, WaveNetError
-from wavenet.sharing import zip_archive
 from wavenet.sharing.local_models import delete_model, mark_added, rename_model
+from wavenet.speech import voice_archive
 from wavenet.ui import hub_download
 from wavenet.ui.checkpoint_library import list_checkpoints, load_checkpoint
 from wavenet.ui.generate.generate_events import Start
@@ -101,13 +101,9 @@ def play_sample(page: Page, start: Start, name: str) -> Iterator[Values]:
 def pack_model(page: Page, name: str) -> Iterator[Values]:
     """Yield the path of a zip of a model; the page keeps a copy."""
     with tempfile.TemporaryDirectory() as folder:
-        source = load_checkpoint(page.root, name).folder
-        if named_folder(source) != source:
-            raise ConditionError(
-                f"{name} is a voice, which has no zip file; copy the folder {name} instead"
-            )
+        source = named_folder(load_checkpoint(page.root, name).folder)
         path = Path(folder) / f"{source.name}.zip"
-        zip_archive.pack(source, path)
+        voice_archive.pack_model(source, path)
         yield {"package": str(path), "message": ""}
 
 
@@ -134,7 +130,7 @@ def import_archive(page: Page, *, upload: str | None) -> Values:
     if not hub_download.import_allowed():
         return {"upload": None, "message": status_note(IMPORT_DISABLED)}
     try:
-        folder = zip_archive.unpack(Path(upload), page.root)
+        folder = voice_archive.unpack_model(Path(upload), page.root)
         mark_added(folder)
     except WaveNetError as error:
         return {"upload": None, "message": _error_note(page, error)}

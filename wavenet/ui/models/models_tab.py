@@ -75,8 +75,8 @@ def _import() -> dict[str, Any]:
             return {}
         gr.HTML(
             status_note(
-                "A zip of config.json, model.safetensors and README.md, as Download creates it. "
-                "No code in it is executed."
+                "A zip of config.json, model.safetensors and README.md, of a voice also of its "
+                "folder vocoder, as Download creates it. No code in it is executed."
             )
         )
         upload = gr.File(
