@@ -18,6 +18,7 @@ from wavenet.errors import CheckpointError, ConditionError, ConfigError
 from wavenet.speech.voice_folder import load_voice
 from wavenet.ui.checkpoint_library import load_checkpoint
 from wavenet.ui.clip_history.clip_actions import repeat_clip
+from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.page import Page
 from wavenet.ui.speak import speech_job
@@ -54,7 +55,7 @@ def press_speak(page: Page, **changes: Any) -> Iterator[dict[str, Any]]:
     """Press Speak with usual settings, some of them changed."""
     values: dict[str, Any] = {"job_number": 5, "token": None, "name": VOICE, "text": TEXT}
     values |= {"speaker": None, "view": None, "seed": 3, "temperature": 1.0, "engine": "auto"}
-    values |= {name: first for name, (_, _, first, _, _) in SLIDERS.items()}
+    values |= {name: first for name, (first, _, _) in SLIDERS.items()}
     stop_requests = changes.pop("stop_requests", StopRequests())
     return run_speech(page, stop_requests, **(values | changes))
 
@@ -150,8 +151,10 @@ def test_a_clip_is_kept_with_its_settings(page: Page) -> None:
 def test_a_clip_is_repeated_from_its_settings(root: Path) -> None:
     page = build_page(root)[1]
     list(press_speak(page, text="Once more.", melody=0.5))
-    clip = page.clips.clips(next(iter(page.clips._visitors)))[0]
+    visitor = next(iter(page.clips._visitors))
+    clip = page.clips.clips(visitor)[0]
     shown = repeat_clip(page, clip, is_next=True)
+    assert 'data-action="again" data-press="speak"' in show_history(page.clips, visitor)["history"]
     assert shown["text"]["value"] == "Once more."
     assert shown["melody"] == 0.5
     assert shown["seed"] == 4

@@ -28,6 +28,7 @@ from wavenet.ui.model_bar.model_bar import show_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import error_sentence
 from wavenet.ui.server.uploads import find_upload
+from wavenet.ui.speak.speech_link import FIELDS, NAMES, check_speech_parts
 from wavenet.ui.templates import render
 from wavenet.ui.wiring import UNQUEUED, by_name
 from wavenet.user_input.close_names import find_equal_name
@@ -107,7 +108,9 @@ def read_query(page: Page, query: str) -> tuple[dict[str, Any], list[str]]:
         problems += others
     except WaveNetError:  # shown with the model
         pass
-    return {"model": name, "conditions": resolved, **values}, problems
+    speech = {key: values.pop(key) for key in (*NAMES, *FIELDS) if key in values}
+    spoken, others = check_speech_parts(page.root, name, speech)
+    return {"model": name, "conditions": resolved, **values, **spoken}, problems + others
 
 
 def read_saved(page: Page, saved: Any) -> tuple[dict[str, Any], list[str]]:

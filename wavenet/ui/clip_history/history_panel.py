@@ -58,6 +58,13 @@ def describe_clip(clip: Clip) -> dict[str, Any]:
         "is_partial": clip.is_partial,
         "is_pinned": clip.is_pinned,
         "is_generated": bool(clip.settings),
-        "repeat_button": "say" if "number" in clip.settings else "generate",
+        "repeat_button": _repeat_button(clip),
         "expires": f"kept for {left}" if left else "kept until the studio ends",
     }
+
+
+def _repeat_button(clip: Clip) -> str:
+    """Return the id of the button that generates a clip of the same kind."""
+    if "text" in clip.settings:
+        return "speak"
+    return "say" if "number" in clip.settings else "generate"

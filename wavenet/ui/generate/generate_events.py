@@ -359,7 +359,7 @@ def _texts(result: GenerationResult) -> Values:
         "summary": summarise(result),
         "command": share_settings.format_command(job),
         "settings": share_settings.format_json(job),
-        "link": render("generate/share_link.html", link=share_settings.format_link(job)),
+        "link": render("generate/share_link.html", link=share_settings.format_link(job), note=""),
     }
 
 

@@ -68,9 +68,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     stop = controls.pop("stop")
     page.recordings |= {"continue": "prompt", "resynthesise": "source"}
     page.kept |= settings
-    page.add_dependents(
-        {**settings, **controls, **pick(outputs, "player", "view")}, _apply_settings
-    )
+    page.add_dependents({**settings, **controls, **pick(outputs, "player")}, _apply_settings)
     outputs["history"] = page.history
     job_number = gr.Number(0, precision=0, visible=False)
     inputs = {"job_number": job_number, **page.inputs, **settings}  # `startPlayer` sets the first
@@ -122,7 +120,6 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
             variant="secondary" if speaks else "primary",
             interactive=True,
         ),
-        "view": None,
         "number": {**given["number"], "visible": can_say_numbers(model)},
         "say": gr.update(visible=can_say_numbers(model)),
         "length_note": (

@@ -20,6 +20,7 @@ from wavenet.ui.generate.generation_job import (
     GenerationJob,
     default_sampling,
 )
+from wavenet.ui.speak.speech_link import NAMES, read_speech_part
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 from wavenet.user_input.typed_numbers import parse_number
 
@@ -29,7 +30,8 @@ OFF_VALUES = {"seconds": None, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "gu
 CONDITION_PREFIX = "condition."  # begins the names of conditions in a link
 # Settings of the page itself, as are names that begin with two underscores.
 PAGE_PARAMETERS = ("view", "deep_link", "embed")
-MAX_QUERY_LENGTH = 4000  # characters; the rest of a longer query is ignored
+# Characters; the rest of a longer query is ignored. A text to speak has up to 3,000 characters.
+MAX_QUERY_LENGTH = 8000
 
 
 def settings_of(job: GenerationJob) -> dict[str, Any]:
@@ -91,26 +93,32 @@ def read_link(query: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
         problems[f"the link is longer than {MAX_QUERY_LENGTH} characters; its end is ignored"] = (
             None
         )
-    known = ("checkpoint", *NUMBER_TYPES)
-    for given, text in parse_qsl(query[:MAX_QUERY_LENGTH], keep_blank_values=True):
-        if given in PAGE_PARAMETERS or given.startswith("__"):
-            continue
-        if given.casefold().startswith(CONDITION_PREFIX):
-            conditions[given[len(CONDITION_PREFIX) :]] = text
-            continue
-        name = find_equal_name(given, known)
-        if name is None:
-            close = find_close_name(given, known)
-            hint = "" if close is None else f", did you mean {close!r}"
-            problems[f"the link has an unknown setting {given[:40]!r}{hint}"] = None
-        elif name == "checkpoint":
-            values[name] = text
-        else:
-            try:
-                values[name] = read_setting(name, text)
-            except ConditionError as error:
-                problems[str(error)] = None
+        query = query[:MAX_QUERY_LENGTH].rpartition("&")[0]  # a part of a text is no text
+    for given, text in parse_qsl(query, keep_blank_values=True):
+        try:
+            _read_part(values, conditions, given, text)
+        except ConditionError as error:
+            problems[str(error)] = None
     return values, conditions, list(problems)
+
+
+def _read_part(values: dict[str, Any], conditions: dict[str, str], given: str, text: str) -> None:
+    """Add a part of a link to the values of controls, or to those of conditions.
+
+    Raises:
+        ConditionError: it cannot be used.
+    """
+    known = ("checkpoint", *NUMBER_TYPES)
+    if given in PAGE_PARAMETERS or given.startswith("__"):
+        return
+    if given.casefold().startswith(CONDITION_PREFIX):
+        conditions[given[len(CONDITION_PREFIX) :]] = text
+    elif (name := find_equal_name(given, known)) is not None:
+        values[name] = text if name == "checkpoint" else read_setting(name, text)
+    elif not read_speech_part(values, given, text):
+        close = find_close_name(given, (*known, *NAMES))
+        hint = "" if close is None else f", did you mean {close!r}"
+        raise ConditionError(f"the link has an unknown setting {given[:40]!r}{hint}")
 
 
 def read_setting(name: str, text: str) -> Any:

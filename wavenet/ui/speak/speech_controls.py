@@ -4,6 +4,7 @@ Input: the page. Output: widgets with their events. Called by `generate_tab`.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,24 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint import Checkpoint
-from wavenet.checkpoint_folders import named_folder
-from wavenet.speech.voice import MAX_LOUDNESS, MAX_MELODY, MAX_PITCH
+from wavenet.checkpoint_folders import named_folder, studio_name
+from wavenet.errors import WaveNetError
 from wavenet.speech.voice_folder import load_acoustic_model
 from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.page import Page, Settings, given_value
 from wavenet.ui.speak.speech_events import STYLE, run_speech
-from wavenet.ui.speak.speech_job import MAX_CHARACTERS
+from wavenet.ui.speak.speech_job import MAX_CHARACTERS, STYLE_RANGES
+from wavenet.ui.speak.speech_link import FIELDS, plan_view
 from wavenet.ui.templates import scripted_html
 from wavenet.ui.wiring import REPEATABLE, UNQUEUED, by_name, pick
 
 EXAMPLE = "Hello! Type a sentence, and I will speak it."
-# Name -> lowest value, highest value, first value, step, label.
+# Name -> first value, step, label.
 SLIDERS = {
-    "speed": (0.5, 2, 1, 0.05, "Speed (2: twice as fast)"),
-    "pitch": (-MAX_PITCH, MAX_PITCH, 0, 0.5, "Pitch (semitones)"),
-    "melody": (0, MAX_MELODY, 1, 0.1, "Melody: movement of the pitch (0: monotonous)"),
-    "loudness": (-MAX_LOUDNESS, MAX_LOUDNESS, 0, 0.5, "Loudness (dB)"),
+    "speed": (1, 0.05, "Speed (2: twice as fast)"),
+    "pitch": (0, 0.5, "Pitch (semitones)"),
+    "melody": (1, 0.1, "Melody: movement of the pitch (0: monotonous)"),
+    "loudness": (0, 0.5, "Loudness (dB)"),
 }
 
 
@@ -50,18 +52,18 @@ def build_speech_controls(page: Page) -> dict[str, Any]:
             info="Shift+Enter speaks it. [[HH AH0 L OW1]] is a pronunciation.",
         )
         speak = gr.Button("Speak", variant="primary", elem_id="speak")
-        with gr.Accordion("Style", open=False, elem_id="speech-style"):
+        with gr.Accordion("Style", open=False, elem_id="speech-style") as style:
             # The choices of this component are those of no voice, so it must accept any value.
             speaker = gr.Dropdown(
                 [], label="Speaker", visible=False, allow_custom_value=True, elem_id="speaker"
             )
             sliders = {
-                name: gr.Slider(low, high, value, step=step, label=label, elem_id=name)
-                for name, (low, high, value, step, label) in SLIDERS.items()
+                name: gr.Slider(*STYLE_RANGES[name], value, step=step, label=label, elem_id=name)
+                for name, (value, step, label) in SLIDERS.items()
             }
     widgets: dict[str, Any] = {"text": text, "speaker": speaker, **sliders}
     page.kept |= widgets
-    page.add_dependents({**widgets, "speech_box": box}, _apply_settings)
+    page.add_dependents({**widgets, "speech_box": box, "style": style}, _apply_settings)
     return {**widgets, "speak": speak}
 
 
@@ -92,6 +94,7 @@ def wire_speech(
     inputs |= pick(page.inputs, "token", "name")
     inputs |= pick(controls, "text", "speaker", *STYLE)
     inputs |= pick(settings, "seed", "temperature", "engine")
+    page.add_dependents({"view": outputs["view"]}, partial(_apply_view, page.root))
     job = by_name(partial(run_speech, page, stop_requests), inputs, outputs)
     for press in (controls["speak"].click, controls["text"].submit):
         started = press(**job, **REPEATABLE, js="pageEvents.startPlayer")
@@ -102,7 +105,10 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
     """Return the updates of the widgets for a checkpoint and settings."""
     shown = is_voice_part(checkpoint)
     updates: dict[str, Any] = {"speech_box": gr.update(visible=shown)}
-    updates |= {name: settings.get(name, first) for name, (_, _, first, _, _) in SLIDERS.items()}
+    firsts = {name: first for name, (first, _, _) in SLIDERS.items()}
+    updates |= {name: settings.get(name, first) for name, first in firsts.items()}
+    is_changed = any(updates[name] != first for name, first in firsts.items())
+    updates["style"] = gr.update(open=True) if is_changed else gr.update()
     updates["text"] = given_value(settings, "text")
     speakers = _speakers(checkpoint) if shown else []
     chosen = settings.get("speaker")
@@ -112,6 +118,16 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
         visible=len(speakers) > 1,
     )
     return updates
+
+
+def _apply_view(root: Path, checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
+    """Return the update of the view: empty, or the words and curves of a text not spoken yet."""
+    view = settings.get("view")
+    is_changed = any(settings.get(field) for field in FIELDS)
+    if view is None and is_changed and is_voice_part(checkpoint):
+        with suppress(WaveNetError):  # Speak reports it
+            view = plan_view(root, studio_name(checkpoint.folder), settings)
+    return {"view": view}
 
 
 def _speakers(checkpoint: Checkpoint) -> list[str]:

@@ -18,15 +18,18 @@ from wavenet.ui.clip_history.history_panel import show_history
 from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.generate import live_player
 from wavenet.ui.generate.generate_events import DRAWING, stream_chunks
+from wavenet.ui.generate.share_settings import MAX_QUERY_LENGTH
 from wavenet.ui.page import Page
-from wavenet.ui.page_text import convert_user_errors, error_sentence, facts_html, status_note
+from wavenet.ui.page_text import convert_user_errors, error_sentence, facts_html
 from wavenet.ui.speak.speech_job import (
     SpeechJob,
     SpeechResult,
     SpeechSettings,
     make_speech_job,
 )
+from wavenet.ui.speak.speech_link import FIELDS, format_speech_link
 from wavenet.ui.speak.speech_message import phone_panel, speech_message, style_key
+from wavenet.ui.templates import render
 from wavenet.ui.viewer.panels import signal_panels, viewer_message
 
 STYLE = ("speed", "pitch", "loudness", "melody")
@@ -34,7 +37,6 @@ CHANGES_DROPPED = (
     "Your changes of melody and durations were left out, because the text, the voice or the style "
     "is another one now."
 )
-NO_LINK = "No link repeats speech; use the command, or Again beside the clip in the list."
 Values = dict[str, Any]
 
 
@@ -144,6 +146,7 @@ def keep_clip(page: Page, token: Any, result: SpeechResult, engine: str) -> Clip
     chosen = job.settings
     settings = {"model": job.name, "conditions": {}, "seed": chosen.seed, "engine": engine}
     settings |= {name: getattr(chosen, name) for name in ("text", "speaker", *STYLE)}
+    settings |= chosen.model_dump(include=set(FIELDS))
     if chosen.temperature is not None:
         settings["temperature"] = chosen.temperature
     words = " ".join(chosen.text.split())
@@ -162,6 +165,7 @@ def draw_speech(result: SpeechResult, clip: Clip) -> Values:
 
 def _texts(result: SpeechResult, engine: str) -> Values:
     job, speed = result.job, result.speed
+    link, left_out = format_speech_link(job, MAX_QUERY_LENGTH)
     facts = {
         "Length": f"{result.waveform.numel() / job.sample_rate:.2f} s",
         "Sentences": f"{len(job.plans):,}",
@@ -175,7 +179,7 @@ def _texts(result: SpeechResult, engine: str) -> Values:
         "summary": facts_html(facts, list(job.notices)),
         "command": format_command(job),
         "settings": json.dumps({"voice": job.name, **shown}, indent=2, ensure_ascii=False),
-        "link": status_note(NO_LINK),
+        "link": render("generate/share_link.html", link=link, note=left_out),
     }
 
 

@@ -50,6 +50,13 @@ MAX_CHARACTERS = 3000  # about three minutes
 MAX_SPEECH_SECONDS = 300.0
 MAX_CORRECTIONS = 200
 MAX_TOKENS = 20_000  # of all changed sentences
+# The lowest and highest values that the page offers.
+STYLE_RANGES = {
+    "speed": (0.5, 2.0),
+    "pitch": (-MAX_PITCH, MAX_PITCH),
+    "melody": (0.0, MAX_MELODY),
+    "loudness": (-MAX_LOUDNESS, MAX_LOUDNESS),
+}
 
 
 class SentenceChange(StrictConfig):

@@ -123,7 +123,7 @@ function changeToken(n, { frames, f0 }) {
     const least = old.frames ? 1 : 0;
     return { ...old,
       frames: Math.max(least, Math.min(shown.longest, frames ?? old.frames)),
-      f0: Math.max(low, Math.min(high, f0 ?? old.f0)) };
+      f0: Math.max(low, Math.min(high, Math.round(100 * (f0 ?? old.f0)) / 100)) }; // as in a link
   });
   const sentences = shown.sentences.map((old, k) => (k === sentence ? { ...old, tokens } : old));
   const change = { sentence, frames: tokens.map((t) => t.frames), f0: tokens.map((t) => t.f0) };
