@@ -14,6 +14,8 @@ from .studio_process import COMMAND, studio_process
 pytestmark = pytest.mark.browser
 TEXT = "Hello there. The gif goes on and on!"
 EDITOR = "#speech-view .speech"
+NEWEST_CLIP = """() => fetch(document.querySelector('#history li').dataset.url)
+  .then((answer) => answer.arrayBuffer()).then((bytes) => new Uint8Array(bytes).join())"""
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,44 @@ def test_the_text_is_kept_by_a_reload(spoken: Any, tmp_path: Path) -> None:
         "text => document.querySelector('#speech-text textarea')?.value === text", arg=TEXT
     )
     assert page.is_visible("#speak")
+
+
+def draw_melody(page: Any) -> None:
+    box = page.locator("#speech-view .curves").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 30, steps=8)
+    page.mouse.up()
+    page.click("#speech-view [data-action=speak]")
+
+
+def test_a_link_repeats_a_changed_sentence(spoken: Any, url: str) -> None:
+    page = spoken
+    page.click(".word >> text=gif")
+    page.fill("#speech-view [name=phones]", "JH IH1 F")
+    page.press("#speech-view [name=phones]", "Enter")
+    wait_for_clip(page, 3)
+    page.locator("#speech-view .curves").scroll_into_view_if_needed()
+    draw_melody(page)
+    wait_for_clip(page, 4)
+    curve = page.get_attribute("#speech-view .melody", "d")
+    page.click("text=Reproduce this clip")
+    link = page.get_attribute("#link a", "href")
+    first = page.evaluate(NEWEST_CLIP)
+    page.goto(f"{url}/{link}")
+    page.wait_for_selector("#speech-view .before", state="attached")
+    assert page.input_value("#speech-text textarea") == TEXT
+    assert page.locator(".word[data-corrected]").all_inner_texts() == ["gif"]
+    page.locator("#speech-view [data-sentence='1'] .word").first.click()
+    assert page.get_attribute("#speech-view .melody", "d") == curve
+    page.click("#speak")
+    wait_for_clip(page, 5)
+    assert page.evaluate(NEWEST_CLIP) == first
+
+
+def test_again_speaks_again(spoken: Any) -> None:
+    page = spoken
+    first = page.evaluate(NEWEST_CLIP)
+    page.click("#history li >> nth=0 >> [data-action=again]")
+    wait_for_clip(page, 3)
+    assert page.evaluate(NEWEST_CLIP) == first

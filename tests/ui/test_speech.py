@@ -234,7 +234,9 @@ def test_a_voice_is_a_model_of_the_page(root: Path) -> None:
             shown |= applier(checkpoint, {})
         assert shown["speech_box"]["visible"] is is_voice
         assert ("Speaks English text" in shown["about"]) is is_voice
-        assert shown["generate"]["value"] == ("Resynthesise" if is_voice else "Generate")
+        assert shown["generate_box"]["visible"] is not is_voice
+        assert shown["resynthesise"]["visible"] is is_voice
+        assert shown["player"]["button"] == ("Speak" if is_voice else "Generate")
     assert [value for _, value in page.dependents["speaker"].choices] == []
 
 

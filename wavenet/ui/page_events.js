@@ -3,6 +3,14 @@ window.pageEvents = (() => {
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
   const press = (id) => document.getElementById(id)?.click();
 
+  // Press the first button that is shown and enabled; return whether there is one.
+  function pressShown(...ids) {
+    const buttons = ids.map((id) => document.getElementById(id));
+    const button = buttons.find((found) => found?.offsetParent && !found.disabled);
+    button?.click();
+    return Boolean(button);
+  }
+
   // Press the button that starts the job of an action on a clip, after its updates have arrived. On
   // a busy machine, a tab that is opened for the first time needs some seconds.
   async function pressActionButton() {
@@ -11,11 +19,7 @@ window.pageEvents = (() => {
     delete list.dataset.press;
     for (let n = 0; id && n < 600; n += 1) {
       await pause(100);
-      const button = document.getElementById(id);
-      if (button?.offsetParent && !button.disabled) {
-        button.click();
-        return;
-      }
+      if (pressShown(...id.split(' '))) return;
     }
   }
 
@@ -124,6 +128,6 @@ window.pageEvents = (() => {
   }
 
   return { failPlayer, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
-    openWatch, press, pressActionButton, showRun, startJob, startPlayer, stopAnalysis, stopPlayer,
+    openWatch, press, pressActionButton, pressShown, showRun, startJob, startPlayer, stopAnalysis, stopPlayer,
     stopScan };
 })();

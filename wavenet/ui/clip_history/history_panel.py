@@ -15,12 +15,13 @@ from wavenet.ui.page_text import format_duration
 from wavenet.ui.templates import render, scripted_html
 
 ELEMENT_ID = "history"
-# Actions of a clip: text of the button; the tab that it opens; the button there that it presses.
+# Actions of a clip: text of the button; the tab that it opens; ids of buttons there, of which it
+# presses the one that is shown.
 USES = {
     "analyse": ("Analyse", "analyse", "analyse"),
     "continue": ("Continue", "generate", ""),
     "watch": ("Watch", "watch", "watch-button"),
-    "resynthesise": ("Resynthesise", "generate", "generate"),
+    "resynthesise": ("Resynthesise", "generate", "generate resynthesise"),
     "score": ("Score", "analyse", "analyse"),
     "compare": ("Predict with all", "compare", "predict-members"),
 }

@@ -21,7 +21,7 @@ from wavenet.ui.generate.generation_job import (
     default_sampling,
     default_seconds,
 )
-from wavenet.ui.generate.live_player import make_player, rate_message
+from wavenet.ui.generate.live_player import make_player, start_message
 from wavenet.ui.page import Page, Settings, given_value
 from wavenet.ui.page_widgets import make_number, make_recording_input
 from wavenet.ui.speak.speech_controls import (
@@ -65,7 +65,7 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
             controls |= _recordings()
         with gr.Column(scale=3, min_width=300):
             outputs = _results()
-    stop = controls.pop("stop")
+    stops, resynthesise = (controls.pop("stop"), speech["stop"]), controls["resynthesise"]
     page.recordings |= {"continue": "prompt", "resynthesise": "source"}
     page.kept |= settings
     page.add_dependents({**settings, **controls, **pick(outputs, "player")}, _apply_settings)
@@ -80,19 +80,25 @@ def build_generate_tab(page: Page, start: generate_events.Start) -> None:
     )
     say_number = partial(generate_events.say_number, page, start)
     say = by_name(say_number, inputs | pick(controls, "number"), outputs)
-    presses = ((controls["generate"].click, generate), (controls["say"].click, say))
-    for press, job in (*presses, (controls["number"].submit, say)):
+    presses = (
+        (controls["generate"].click, generate),
+        (resynthesise.click, generate),
+        (controls["say"].click, say),
+        (controls["number"].submit, say),
+    )
+    for press, job in presses:
         started = press(**job, **REPEATABLE, js="pageEvents.startPlayer")
         started.failure(None, js="pageEvents.failPlayer", **UNQUEUED)
     end = {"js": "pageEvents.stopPlayer", "trigger_mode": "multiple", **UNQUEUED}
-    stop.click(stop_requests.add, job_number, **end)
+    for stop in stops:
+        stop.click(stop_requests.add, job_number, **end)
     check = by_name(
         partial(generate_events.check_length, page), inputs, pick(controls, "length_note")
     )
     wire_speech(page, speech, settings, outputs, job_number, stop_requests)
     settings["seconds"].input(**check, **UNQUEUED)
     for name in ("seconds", "seed"):
-        settings[name].submit(None, js="() => pageEvents.press('generate')")
+        settings[name].submit(None, js="() => pageEvents.pressShown('generate', 'speak')")
     first = partial(generate_events.show_first_clip, page, start)
     page.load_events.append(by_name(first, page.inputs, outputs))
 
@@ -111,17 +117,21 @@ def _apply_settings(checkpoint: Checkpoint, settings: Settings) -> dict[str, Any
         "seconds": gr.update(value=values["seconds"], visible=not needs_recording),
         "guidance": gr.update(value=values["guidance"], visible=has_optional),
         "source": {**given["source"], "visible": needs_recording},
+        "source_box": gr.update(
+            visible=needs_recording, open=bool(settings.get("source")) or not speaks
+        ),
+        "resynthesise": gr.update(visible=speaks),
         "prompt": {**given["prompt"], "visible": not needs_recording},
         "with_prompt": {**given["with_prompt"], "visible": not needs_recording},
         "prompt_box": show_prompt(settings.get("prompt"), not needs_recording),
-        "player": rate_message(checkpoint.config.audio.sample_rate),
-        "generate": gr.update(
-            value="Resynthesise" if speaks else "Generate",
-            variant="secondary" if speaks else "primary",
-            interactive=True,
+        "player": start_message(
+            checkpoint.config.audio.sample_rate, "Speak" if speaks else "Generate"
         ),
+        "generate": gr.update(interactive=True),
+        "generate_box": gr.update(visible=not speaks),
         "number": {**given["number"], "visible": can_say_numbers(model)},
         "say": gr.update(visible=can_say_numbers(model)),
+        "number_box": gr.update(visible=can_say_numbers(model)),
         "length_note": (
             "" if needs_recording else generate_events.length_note(checkpoint, values["seconds"])
         ),
@@ -146,12 +156,12 @@ def _settings() -> dict[str, Any]:
 def _buttons() -> dict[str, Any]:
     """Build the note on the length, the buttons, and the field of a number to say."""
     widgets: dict[str, Any] = {"length_note": gr.HTML(elem_id="length-note")}
-    with gr.Row():
+    with gr.Row() as widgets["generate_box"]:
         widgets["generate"] = gr.Button(
             "Generate", variant="primary", elem_id="generate", interactive=False
         )
         widgets["stop"] = gr.Button("Stop", elem_id="stop")
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=True, visible=False) as widgets["number_box"]:
         size: dict[str, Any] = {"max_length": 40, "min_width": 120}
         size["placeholder"] = "for example 1984"
         widgets["number"] = gr.Textbox(
@@ -177,11 +187,18 @@ def _sampling_settings() -> dict[str, Any]:
 
 def _recordings() -> dict[str, Any]:
     formats = readable_formats()
-    source = make_recording_input(f"Recording to resynthesise: {formats}", "source", visible=False)
+    with gr.Accordion(
+        "Resynthesise a recording", visible=False, elem_id="source-box"
+    ) as source_box:
+        source = make_recording_input(
+            f"Recording to resynthesise: {formats}", "source", visible=False
+        )
+        resynthesise = gr.Button("Resynthesise", visible=False, elem_id="resynthesise")
     with gr.Accordion("Continue a recording", open=False, elem_id="prompt-box") as prompt_box:
         prompt = make_recording_input(f"Prompt: {formats}", "prompt")
         with_prompt = gr.Checkbox(True, label="Include the prompt in the output")
     controls = {"source": source, "prompt": prompt, "with_prompt": with_prompt}
+    controls |= {"source_box": source_box, "resynthesise": resynthesise}
     return {**controls, "prompt_box": prompt_box}
 
 

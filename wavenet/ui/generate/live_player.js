@@ -9,6 +9,7 @@ const NO_RESPONSE = 'The studio does not respond. Restart it.';
 
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
+let button = 'Generate'; // text of the button that starts a job of the chosen model
 let job = null; // null: ignore messages, they belong to a stopped job
 let starts = 0; // number of jobs so far
 let state = newState();
@@ -105,10 +106,17 @@ function showWaiting({ waiting, seconds }) {
   showStatus('waiting', `Waiting: ${people} before you${seconds === null ? '' : `, about ${Math.max(1, Math.round(seconds))} s`}.`);
 }
 
+// The model was chosen; the status of a job stays.
+function showStart(message) {
+  rate = message.rate || rate;
+  button = message.button || button;
+  if (job === null && !starts) showStatus('idle', `Press ${button}. Audio plays while it is generated.`);
+}
+
 function receive() {
   const message = props.value;
   if (!message || typeof message !== 'object') return;
-  if (message.job === undefined) { rate = message.rate || rate; return; }
+  if (message.job === undefined) { showStart(message); return; }
   if (job === null || message.job !== job || message.sequence < state.sequence || state.isGone) return;
   if (message.waiting) { showWaiting(message); return; }
   state.lastMessage = performance.now();
@@ -133,7 +141,7 @@ function describe() {
   if (state.isSilent && !isComplete()) {
     showStatus('waiting', 'Generating without sound, because another clip plays.');
   } else if (context && context.state !== 'running' && state.queue.length + state.sources.length) {
-    showStatus('waiting', 'The browser blocks audio. Press Generate again to allow it.');
+    showStatus('waiting', `The browser blocks audio. Press ${button} again to allow it.`);
   } else if (isComplete() && !state.sources.length && !state.queue.length) {
     showStatus('waiting', 'Generated. Drawing plots …');
   } else if (state.isPlaying) {
@@ -191,8 +199,8 @@ function draw() {
 
 // Disables Generate during a job; after the last chunk, or after Stop, the next job may start.
 function updateButton() {
-  const button = document.getElementById('generate');
-  if (button) button.disabled = job !== null && !state.ended;
+  const generate = document.getElementById('generate');
+  if (generate) generate.disabled = job !== null && !state.ended;
 }
 
 const sleep = (time) => new Promise((done) => setTimeout(done, time));
@@ -234,7 +242,7 @@ async function loseServer(lost) {
 
 // Without a server, Gradio may ignore a press; the status of the job before would look current.
 async function reportIgnoredPress(event) {
-  if (!event.target.closest?.('#generate, #say, #speak')) return;
+  if (!event.target.closest?.('#generate, #say, #speak, #resynthesise')) return;
   const before = starts;
   await sleep(1000);
   if (starts === before && job === null && !await serverResponds()) showStatus('gone', NO_RESPONSE);

@@ -26,7 +26,7 @@ def make_player(sample_rate: int) -> gr.HTML:
     Args:
         sample_rate: Hz; the click handler opens the audio output with this rate.
     """
-    return scripted_html("generate/live_player", ELEMENT_ID, rate_message(sample_rate))
+    return scripted_html("generate/live_player", ELEMENT_ID, start_message(sample_rate, "Generate"))
 
 
 def encode_pcm16(waveform: Tensor) -> bytes:
@@ -59,9 +59,14 @@ def chunk_message(
     }
 
 
-def rate_message(sample_rate: int) -> dict[str, Any]:
-    """Return the message that announces the sample rate of the next job, Hz."""
-    return {"rate": sample_rate}
+def start_message(sample_rate: int, button: str) -> dict[str, Any]:
+    """Return the message before the first job of a model.
+
+    Args:
+        sample_rate: of the next job, Hz.
+        button: text of the button that starts it.
+    """
+    return {"rate": sample_rate, "button": button}
 
 
 def waiting_message(job_number: int, place: int, seconds: float | None) -> dict[str, Any]:

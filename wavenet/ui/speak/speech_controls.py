@@ -49,9 +49,11 @@ def build_speech_controls(page: Page) -> dict[str, Any]:
             max_lines=12,
             max_length=MAX_CHARACTERS,
             elem_id="speech-text",
-            info="Shift+Enter speaks it. [[HH AH0 L OW1]] is a pronunciation.",
+            info="Shift+Enter speaks it. A pronunciation can be written in it: [[HH AH0 L OW1]].",
         )
-        speak = gr.Button("Speak", variant="primary", elem_id="speak")
+        with gr.Row():
+            speak = gr.Button("Speak", variant="primary", elem_id="speak", min_width=120)
+            stop = gr.Button("Stop", elem_id="speech-stop", min_width=120)
         with gr.Accordion("Style", open=False, elem_id="speech-style") as style:
             # The choices of this component are those of no voice, so it must accept any value.
             speaker = gr.Dropdown(
@@ -64,7 +66,7 @@ def build_speech_controls(page: Page) -> dict[str, Any]:
     widgets: dict[str, Any] = {"text": text, "speaker": speaker, **sliders}
     page.kept |= widgets
     page.add_dependents({**widgets, "speech_box": box, "style": style}, _apply_settings)
-    return {**widgets, "speak": speak}
+    return {**widgets, "speak": speak, "stop": stop}
 
 
 def make_speech_view() -> gr.HTML:
