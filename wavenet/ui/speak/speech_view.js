@@ -80,6 +80,7 @@ function showPronunciation() {
   const form = find('.pronunciation');
   const chosen = word === null ? null : current().words[word];
   form.hidden = !chosen;
+  find('.press').hidden = Boolean(chosen);
   if (!chosen) return;
   const isOwn = keyOf(sentence, word) in shown.pronunciations;
   const read = chosen.read.map(({ text, phones }) => (chosen.read.length > 1 ? `${text}: ${phones}` : phones));
@@ -342,7 +343,7 @@ function receive() {
   const isSame = shown && shown.text === message.text;
   shown = { ...message, isEdited: false };
   heard = null;
-  if (!isSame) [sentence, word, token] = [0, null, 0];
+  if (!isSame) [sentence, word, token] = [shown.changes[0]?.sentence ?? 0, null, 0];
   sentence = Math.min(sentence, shown.sentences.length - 1);
   if (word !== null && word >= current().words.length) word = null;
   token = Math.min(token, current().tokens.length - 1);
