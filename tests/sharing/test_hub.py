@@ -15,6 +15,7 @@ import pytest
 
 import wavenet
 from tests.cli.conftest import assert_refused
+from tests.speech.tiny_voice import save_voice
 from wavenet import checkpoint, disk_space
 from wavenet.errors import CheckpointError
 from wavenet.sharing import install
@@ -294,6 +295,12 @@ def test_push_refuses_invalid_folders_and_missing_licences(hub, run_command, fol
     assert_refused(
         run_command("hub", "push", folder / "none", "me/tiny"), "not a checkpoint", code=1
     )
+    assert not hub.requests
+
+
+def test_push_refuses_a_voice_whose_vocoder_it_would_leave_out(hub, run_command, tmp_path):
+    voice = save_voice(tmp_path / "anna")
+    assert_refused(run_command("hub", "push", voice, "me/anna"), "is a voice", "zip", code=1)
     assert not hub.requests
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from audio_utils.atomic_files import os_error_reason
 from wavenet.checkpoint import CARD, load
-from wavenet.checkpoint_folders import REPOSITORY, resolve_checkpoint
+from wavenet.checkpoint_folders import REPOSITORY, is_voice, resolve_checkpoint
 from wavenet.disk_space import check_free_space
 from wavenet.errors import CheckpointError, ConfigError, HubError
 from wavenet.sharing.card_reader import get_licence, read_card
@@ -127,11 +127,17 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
         The address of the commit.
     Raises:
         ConfigError: the name of the repository is invalid.
-        CheckpointError: the folder is not a complete checkpoint, or its card states no licence.
+        CheckpointError: the folder is not a complete checkpoint, or is a voice, or its card states
+            no licence.
         HubError: no user is logged in, or the Hub cannot be reached or refuses.
     """
     _check_name(repository)
     folder = resolve_checkpoint(folder)
+    if is_voice(folder):
+        raise CheckpointError(
+            f"{folder} is a voice, and a repository of the Hub is read as one checkpoint; share it "
+            "as a zip file: Download in the tab Models of the studio"
+        )
     load(folder)
     if get_licence(read_card(folder)) is None:
         raise CheckpointError(
