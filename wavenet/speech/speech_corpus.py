@@ -115,11 +115,15 @@ def _find_audio(folder: Path, identity: str) -> str:
     """Return the recording of an id, relative to the folder."""
     if (
         not identity
+        or not identity.isprintable()
         or identity in (".", "..")
         or set(identity) & set("/\\:\0")
         or identity[0] == "."
     ):
-        raise DataError(f"the id {identity!r} is not a file name; write it without a folder")
+        raise DataError(
+            f"the id {identity!r} is not a file name; "
+            "write it without a folder and without control characters"
+        )
     for suffix in ("", *SUFFIXES):
         if suffix or identity.lower().endswith(SUFFIXES):
             for place in AUDIO_FOLDERS:
