@@ -3,13 +3,14 @@
 Input: a Python function. Output: a compiled function. numba stores machine code on disk and
 compiles a function again if its file changes, but not if a function that it calls changes. The
 name of the cache folder is therefore a hash of all source files of the compiled code: after any
-change, no old machine code is used. Called by the modules of this package.
+change, no old machine code is used. Called by the modules of this package and of
+`wavenet.effects`.
 """
 
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,14 @@ _HERE = Path(__file__).parent
 _CONSTANTS = (Path(kernel_inputs.__file__), Path(mixtures.__file__))
 
 
-def kernels_folder() -> Path:
-    """Return the folder for machine code of this version, in the project or the user's cache."""
+def kernels_folder(sources: Sequence[Path] = ()) -> Path:
+    """Return the folder for machine code of this version, in the project or the user's cache.
+
+    Args:
+        sources: files of the compiled code beside those of this package.
+    """
     digest = hashlib.sha256()
-    for path in (*sorted(_HERE.glob("*.py")), *_CONSTANTS):
+    for path in (*sorted(_HERE.glob("*.py")), *_CONSTANTS, *sources):
         digest.update(path.read_bytes())
     chosen, cache = os.environ.get("NUMBA_CACHE_DIR"), user_cache()
     if chosen:
@@ -74,14 +79,19 @@ def target_features() -> dict[str, bool]:
     return {part[1:]: part[0] == "+" for part in parts}
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], sources: Sequence[Path] = ()) -> Any:
     """Compile a function on its first call, without the GIL, and cache the machine code.
 
     Reference counting is off. The caller owns all arrays, and two threads that count references to
     the same arrays would wait for each other at every step.
+
+    Args:
+        function: of Python.
+        sources: files of its code, if they are of another package.
     """
     previous = _config.CACHE_DIR
-    _config.CACHE_DIR = _FOLDER  # numba reads it when it wraps the function
+    # numba reads it when it wraps the function
+    _config.CACHE_DIR = str(kernels_folder(sources)) if sources else _FOLDER
     try:
         dispatcher = _njit(cache=_IS_CACHED, nogil=True, _nrt=False, no_cfunc_wrapper=True)(
             function

@@ -1,0 +1,587 @@
+"""Translate the model of an effect into the tables that the compiled loop runs.
+
+Input: a `NamModel` without recurrent parts. Output: an `EffectProgram`: operations on rows of one
+array, the weights in the order of reading, and the sizes of all buffers. Called by `effect_engine`.
+
+    model                                 operations
+    convolution, 1x1, rechannel, mixin    products; the mixin is part of the product of the
+                                          convolution, the residual of that of the 1x1
+    activation, sum of the heads          one activation that also adds to the sum
+    gate, blend, FiLM                     activations and combinations
+    head scale, batch normalisation       none: part of the weights
+    condition, containers                 the operations of the parts
+
+What nothing reads is omitted: the 1x1 of the last layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavenet.effects import effect_loop as loop
+from wavenet.effects.effect_kernels import (
+    BLOCK_WIDTH,
+    MAX_OUTPUTS,
+    PARAMETERS,
+    product_width,
+)
+from wavenet.effects.effect_shapes import (
+    FILM_SLOTS,
+    ConvNetShape,
+    EffectActivation,
+    EffectLayerShape,
+    FeedForwardShape,
+    FilmShape,
+    ImpulseResponseShape,
+    LayerArrayShape,
+    RecurrentShape,
+    SeriesShape,
+    SizeChoiceShape,
+)
+from wavenet.effects.nam_model import NamModel
+from wavenet.effects.nam_weights import Weights
+
+Table = NDArray[np.int64]
+
+# Rows of a ring are read together. Their distance modulo the size of a set of the cache, in
+# samples, is such that a sub-block of 16 rows does not compete for the same lines.
+_CACHE_SETS, _ROW_SHIFT = 1024, 80
+_KINDS = {
+    "Tanh": loop.TANH,
+    "Hardtanh": loop.LEAKY_HARDTANH,
+    "Fasttanh": loop.FASTTANH,
+    "ReLU": loop.LEAKY_RELU,
+    "LeakyReLU": loop.LEAKY_RELU,
+    "PReLU": loop.LEAKY_RELU,
+    "Sigmoid": loop.SIGMOID,
+    "SiLU": loop.SILU,
+    "Hardswish": loop.HARDSWISH,
+    "LeakyHardtanh": loop.LEAKY_HARDTANH,
+    "Softsign": loop.SOFTSIGN,
+}
+_SUMMED = {loop.TANH: loop.SUMMED_TANH, loop.LEAKY_RELU: loop.SUMMED_LEAKY_RELU}
+
+
+class Rows(NamedTuple):
+    """Some channels of a buffer."""
+
+    buffer: int
+    first: int
+    count: int
+
+    def part(self, index: int, parts: int) -> "Rows":
+        """Return one of equal parts of the rows."""
+        width = self.count // parts
+        return Rows(self.buffer, self.first + index * width, width)
+
+
+class Source(NamedTuple):
+    """Rows that a product reads: those of `delay` samples ago, and the columns of their weights."""
+
+    rows: Rows
+    delay: int
+    weight: Weights  # (outputs, rows)
+    stride: int = 0  # between rows; 0 for that of the buffer
+
+
+@dataclass(frozen=True)
+class EffectProgram:
+    """A model as tables; see `effect_loop` for their columns.
+
+    Attributes:
+        operations, segments, buffers: flat tables.
+        weights: (N,).
+        fill: (buffer, first row, values): pasts that are not zero before the first sample.
+        arena_size: numbers in all buffers.
+        largest_product: segments of the product that has most.
+    """
+
+    operations: Table
+    segments: Table
+    buffers: Table
+    weights: Weights
+    fills: tuple[tuple[Rows, tuple[float, ...]], ...]
+    arena_size: int
+    largest_product: int
+
+
+def has_program(model: NamModel) -> bool:
+    """Return whether `translate_model` can translate a model: whether no part is recurrent."""
+    is_recurrent = isinstance(model.shape, RecurrentShape)
+    return not is_recurrent and all(has_program(part) for part in model.parts)
+
+
+def translate_model(model: NamModel, size: float | None = None) -> EffectProgram:
+    """Return the tables of a model.
+
+    Args:
+        model: for which `has_program` is true.
+        size: of a container of sizes, from 0 to 1; None for the largest.
+    """
+    builder = _ProgramBuilder()
+    x = builder.work(model.in_channels)
+    y = _add_model(builder, model, x, size, is_outermost=True)
+    out = builder.work(model.out_channels)
+    builder.combine(loop.COPY, out, y)
+    return builder.finish()
+
+
+class _ProgramBuilder:
+    """Collects operations, weights and buffers."""
+
+    def __init__(self) -> None:
+        self.operations: list[list[int]] = []
+        self.segments: list[list[int]] = []
+        self.buffers: list[list[int]] = []
+        self.weights: list[Weights] = []
+        self.weight_count = 0
+        self.arena_size = 0
+        self.largest_product = 0
+        self.fills: list[tuple[Rows, tuple[float, ...]]] = []
+
+    def work(self, rows: int) -> Rows:
+        """Return new rows that hold one sub-block."""
+        return self._add_buffer(rows, loop.SUB_BLOCK + loop.PAD, 0, 0)
+
+    def history(self, rows: int, past: int, is_one_window: bool = False) -> Rows:
+        """Return new rows that hold the past too.
+
+        Args:
+            rows: number.
+            past: samples that are read.
+            is_one_window: whether all of them are read at once.
+        """
+        if past == 0:
+            return self.work(rows)
+        mirror = loop.SUB_BLOCK + loop.PAD
+        ring = -(-(past + mirror) // BLOCK_WIDTH) * BLOCK_WIDTH
+        if is_one_window:
+            mirror = ring
+        stride = ring + mirror
+        if rows > 1:
+            stride += (_ROW_SHIFT - stride) % _CACHE_SETS
+        return self._add_buffer(rows, stride, ring, mirror)
+
+    def product(
+        self, dest: Rows, sources: Sequence[Source], bias: Weights | None, residual: Rows | None
+    ) -> None:
+        """Add dest = residual + bias + the products of all sources."""
+        outputs = dest.count
+        columns = np.concatenate([source.weight for source in sources], axis=1)
+        bias = np.zeros(outputs, np.float32) if bias is None else bias
+        at_once = -(-outputs // -(-outputs // MAX_OUTPUTS))
+        tiles = []
+        for first in range(0, outputs, at_once):
+            part = slice(first, first + at_once)
+            tiles += [bias[part], np.ascontiguousarray(columns[part].T).reshape(-1)]
+        w_at = self._add_weights(np.concatenate(tiles))
+        first_segment = len(self.segments)
+        for rows, delay, weight, stride in sources:
+            self.segments.append([rows.buffer, rows.first, delay, weight.shape[1], stride])
+        self.largest_product = max(self.largest_product, len(sources))
+        old = (-1, 0) if residual is None else residual[:2]
+        numbers = [*dest, *old, w_at, first_segment, len(sources), columns.shape[1], at_once]
+        self._add_operation(loop.PRODUCT, *numbers, product_width(at_once))
+
+    def convolve(
+        self,
+        dest: Rows,
+        source: Rows,
+        weight: Weights,
+        bias: Weights | None = None,
+        dilation: int = 1,
+        groups: int = 1,
+        more: Sequence[Source] = (),
+        residual: Rows | None = None,
+    ) -> None:
+        """Add a convolution; weight (out, in / groups, taps), `more` only with one group."""
+        taps = weight.shape[2]
+        for group in range(groups):
+            rows, to = source.part(group, groups), dest.part(group, groups)
+            part = slice(group * to.count, (group + 1) * to.count)
+            sources = [
+                Source(rows, (taps - 1 - tap) * dilation, weight[part, :, tap])
+                for tap in range(taps)
+            ]
+            old = None if residual is None else residual.part(group, groups)
+            self.product(to, [*sources, *more], None if bias is None else bias[part], old)
+
+    def activate(
+        self, activation: EffectActivation, dest: Rows, source: Rows, total: Rows | None = None
+    ) -> None:
+        """Add dest = activation(source); with a total, total += dest."""
+        kind = _KINDS[activation.kind]
+        at = self._add_weights(_activation_parameters(activation, source.count))
+        if total is not None and kind in _SUMMED:
+            sum_at = total[:2]
+            self._add_operation(
+                loop.ACTIVATE, *dest, *source[:2], _SUMMED[kind], at, *sum_at
+            )
+            return
+        self._add_operation(loop.ACTIVATE, *dest, *source[:2], kind, at, *dest[:2])
+        if total is not None:
+            self.combine(loop.ADD, total, total, dest)
+
+    def combine(
+        self, kind: int, dest: Rows, x: Rows, y: Rows | None = None, z: Rows | None = None
+    ) -> None:
+        """Add a combination of rows; see `effect_kernels`."""
+        inputs = [rows[:2] for rows in (x, y or x, z or x)]
+        numbers = [number for pair in inputs for number in pair]
+        self._add_operation(loop.COMBINE, *dest, kind, *numbers)
+
+    def mirror(self, rows: Rows) -> None:
+        """Add the copies of a ring, after all writes to it."""
+        if self.buffers[rows.buffer][loop.RING]:
+            self._add_operation(loop.COMMIT, rows.buffer)
+
+    def finish(self) -> EffectProgram:
+        """Return the tables."""
+        return EffectProgram(
+            *(_flatten(table) for table in (self.operations, self.segments, self.buffers)),
+            np.concatenate(self.weights) if self.weights else np.zeros(1, np.float32),
+            tuple(self.fills),
+            self.arena_size,
+            self.largest_product,
+        )
+
+    def _add_buffer(self, rows: int, stride: int, ring: int, mirror: int) -> Rows:
+        base = self.arena_size
+        self.buffers.append([base, stride, ring, mirror, rows])
+        self.arena_size += -(-rows * stride // BLOCK_WIDTH) * BLOCK_WIDTH
+        return Rows(len(self.buffers) - 1, 0, rows)
+
+    def _add_weights(self, weights: Weights) -> int:
+        at = self.weight_count
+        self.weights.append(np.asarray(weights, np.float32))
+        self.weight_count += len(weights)
+        return at
+
+    def _add_operation(self, *numbers: int) -> None:
+        padding = loop.OPERATION_COLUMNS - len(numbers)
+        self.operations.append([*numbers, *[0] * padding])
+
+
+def _flatten(table: list[list[int]]) -> Table:
+    return np.array(table, np.int64).reshape(-1)
+
+
+def _activation_parameters(activation: EffectActivation, rows: int) -> Weights:
+    """Return the parameters of every row: (rows * PARAMETERS,)."""
+    parameters = np.zeros((rows, PARAMETERS), np.float32)
+    match activation.kind:
+        case "LeakyReLU" | "PReLU":
+            parameters[:, 0] = activation.slopes
+        case "Hardtanh":
+            parameters[:, :2] = (-1, 1)
+        case "LeakyHardtanh":
+            ends = (activation.low, activation.high)
+            parameters[:] = (*ends, activation.low_slope, activation.high_slope)
+    return parameters.reshape(-1)
+
+
+def _add_model(
+    builder: _ProgramBuilder, model: NamModel, x: Rows, size: float | None, is_outermost: bool
+) -> Rows:
+    """Add the operations of a model; return the rows of its output.
+
+    The pasts that a file gives apply only to the outermost model, as in the torch definition.
+    """
+    match model.shape:
+        case FeedForwardShape() as shape:
+            condition = x
+            if model.parts:
+                condition = _add_model(builder, model.parts[0], x, size, False)
+            translator = _WaveNetTranslator(builder, shape, model.tensors(), is_outermost)
+            return translator.add_wavenet(x, condition)
+        case ConvNetShape() as shape:
+            return _add_conv_net(builder, shape, model.tensors(), x)
+        case ImpulseResponseShape():
+            return _add_linear_filter(builder, model.tensors(), x)
+        case SizeChoiceShape() as shape:
+            part = model.parts[shape.select(size)]
+            return _add_model(builder, part, x, size, is_outermost)
+        case SeriesShape():
+            for part in model.parts:
+                x = _add_model(builder, part, x, size, False)
+            return x
+        case _:
+            raise ValueError(f"the architecture {model.architecture} has no program")
+
+
+class _WaveNetTranslator:
+    """Adds the operations of a feed-forward WaveNet; names as in `feedforward_wavenet`."""
+
+    def __init__(
+        self,
+        builder: _ProgramBuilder,
+        shape: FeedForwardShape,
+        tensors: dict[str, Weights],
+        has_fills: bool,
+    ):
+        self.builder, self.shape, self.tensors = builder, shape, tensors
+        self.past_inputs = shape.past_inputs if has_fills else None
+
+    def add_wavenet(self, x: Rows, condition: Rows) -> Rows:
+        """Add all arrays and the post-stack head; return the output rows."""
+        y, total = x, None
+        for index, array in enumerate(self.shape.arrays):
+            is_last = index == len(self.shape.arrays) - 1
+            y, total = self._add_array(f"arrays.{index}", array, y, total, condition, is_last)
+        assert total is not None
+        if self.shape.post_head is not None:
+            total = self._add_post_head(total)
+        return total
+
+    def _add_array(
+        self,
+        name: str,
+        array: LayerArrayShape,
+        y: Rows,
+        total: Rows | None,
+        condition: Rows,
+        is_last: bool,
+    ) -> tuple[Rows, Rows]:
+        """Add an array; return y after its layers, and the output of its head convolution."""
+        builder, tensors = self.builder, self.tensors
+        past = (array.head_kernel_size - 1) * array.head_dilation
+        head_sum = builder.history(array.accumulator_size, past)
+        if total is not None:
+            builder.combine(loop.COPY, head_sum, total)
+        layer_inputs = [self._make_input(array, layer) for layer in array.layers]
+        builder.convolve(layer_inputs[0][0], y, tensors[f"{name}.rechannel.weight"])
+        z = builder.work(2 * array.bottleneck)
+        a = builder.work(array.bottleneck)
+        for number, layer in enumerate(array.layers):
+            is_end = number == len(array.layers) - 1
+            following = layer_inputs[number + 1][0] if not is_end else None
+            if is_end and not is_last:
+                following = builder.work(array.channels)
+            part = _LayerTranslator(self, f"{name}.layers.{number}", array, layer, condition)
+            part.add_layer(layer_inputs[number], (z, a), following, head_sum, total is not None)
+            total = head_sum
+            y = following or y
+        builder.mirror(head_sum)
+        out = builder.work(array.head_size)
+        weight, bias = tensors[f"{name}.head.weight"], tensors.get(f"{name}.head.bias")
+        scale = tensors["head_scale"] if is_last else np.ones(1, np.float32)
+        builder.convolve(
+            *(out, head_sum, weight * scale, None if bias is None else bias * scale),
+            dilation=array.head_dilation,
+        )
+        return y, out
+
+    def _make_input(self, array: LayerArrayShape, layer: EffectLayerShape) -> tuple[Rows, Rows]:
+        """Return the rows of y of a layer, and those that its convolution reads."""
+        history = self.builder.history(array.channels, (layer.kernel_size - 1) * layer.dilation)
+        if self.past_inputs is not None:
+            self.builder.fills.append((history, self.past_inputs))
+        has_film = array.films[FILM_SLOTS.index("conv_pre_film")] is not None
+        return (self.builder.work(array.channels) if has_film else history), history
+
+    def _add_post_head(self, x: Rows) -> Rows:
+        post = self.shape.post_head
+        assert post is not None
+        for index, kernel_size in enumerate(post.kernel_sizes):
+            history = self.builder.history(x.count, kernel_size - 1)
+            self.builder.activate(post.activation, history, x)
+            self.builder.mirror(history)
+            weight = self.tensors[f"post_head.{index}.weight"]
+            x = self.builder.work(weight.shape[0])
+            self.builder.convolve(x, history, weight, self.tensors[f"post_head.{index}.bias"])
+        return x
+
+
+class _LayerTranslator:
+    """Adds the operations of one layer."""
+
+    def __init__(
+        self,
+        wavenet: _WaveNetTranslator,
+        name: str,
+        array: LayerArrayShape,
+        layer: EffectLayerShape,
+        condition: Rows,
+    ):
+        self.builder, self.tensors = wavenet.builder, wavenet.tensors
+        self.name, self.array, self.layer, self.condition = name, array, layer, condition
+        self.films = dict(zip(FILM_SLOTS, array.films, strict=True))
+
+    def add_layer(
+        self,
+        inputs: tuple[Rows, Rows],
+        work: tuple[Rows, Rows],
+        following: Rows | None,
+        head_sum: Rows,
+        is_started: bool,
+    ) -> None:
+        """Add a layer.
+
+        Args:
+            inputs: y, and the rows that the convolution reads.
+            work: rows for z and for a.
+            following: y of the next layer; None if nothing reads it.
+            head_sum: the sum of the head outputs.
+            is_started: whether `head_sum` has a value.
+        """
+        builder, array = self.builder, self.array
+        y, history = inputs
+        if y != history:
+            self._film("conv_pre_film", y, history)
+        builder.mirror(history)
+        z = Rows(work[0].buffer, 0, array.gate_width(self.layer))
+        self._add_convolution(history, z)
+        self._film("activation_pre_film", z)
+        sums_here = is_started and self._has_plain_sum()
+        a = self._add_gate(z, work[1], head_sum if sums_here else None)
+        self._film("activation_post_film", a)
+        if following is not None:
+            self._add_residual(y, a, following)
+        if not sums_here:
+            self._add_head(a, head_sum, is_started)
+
+    def _add_convolution(self, history: Rows, z: Rows) -> None:
+        """Add z = conv + mixin: one product, if nothing is between them."""
+        builder, array = self.builder, self.array
+        weight, bias = (self.tensors[f"{self.name}.conv.{part}"] for part in ("weight", "bias"))
+        mixin = self.tensors[f"{self.name}.mixin.weight"]
+        groups, mixin_groups = array.groups_input, array.groups_input_mixin
+        slots = ("conv_post_film", "input_mixin_pre_film", "input_mixin_post_film")
+        dilation = self.layer.dilation
+        if groups == mixin_groups == 1 and not any(self.films[slot] for slot in slots):
+            more = [Source(self.condition, 0, mixin[:, :, 0])]
+            builder.convolve(z, history, weight, bias, dilation, more=more)
+            return
+        builder.convolve(z, history, weight, bias, dilation, groups)
+        self._film("conv_post_film", z)
+        condition = self.condition
+        if self.films["input_mixin_pre_film"]:
+            condition = builder.work(condition.count)
+            self._film("input_mixin_pre_film", self.condition, condition)
+        if not self.films["input_mixin_post_film"]:
+            builder.convolve(z, condition, mixin, groups=mixin_groups, residual=z)
+            return
+        mixed = builder.work(z.count)
+        builder.convolve(mixed, condition, mixin, groups=mixin_groups)
+        self._film("input_mixin_post_film", mixed)
+        builder.combine(loop.ADD, z, z, mixed)
+
+    def _has_plain_sum(self) -> bool:
+        """Return whether the activation itself is added to the sum of the heads."""
+        is_changed = self.layer.gating != "none" or self.films["activation_post_film"] is not None
+        return not is_changed and self.array.head1x1_size is None
+
+    def _add_gate(self, z: Rows, work: Rows, head_sum: Rows | None) -> Rows:
+        """Add the activation and the gate; return the rows of the result."""
+        builder, layer = self.builder, self.layer
+        if layer.gating == "none":
+            builder.activate(layer.activation, z, z, head_sum)
+            return z
+        z1, z2 = z.part(0, 2), z.part(1, 2)
+        builder.activate(layer.activation, work, z1)
+        builder.activate(layer.secondary, z2, z2)
+        if layer.gating == "gated":
+            builder.combine(loop.MULTIPLY, work, work, z2)
+        else:
+            builder.combine(loop.BLEND, work, work, z2, z1)
+        return work
+
+    def _add_residual(self, y: Rows, a: Rows, following: Rows) -> None:
+        """Add following = y + layer1x1(a), or y."""
+        groups = self.array.layer1x1_groups
+        if groups is None:
+            self.builder.combine(loop.COPY, following, y)
+            return
+        weight, bias = (self.tensors[f"{self.name}.layer1x1.{part}"] for part in ("weight", "bias"))
+        if not self.films["layer1x1_post_film"]:
+            self.builder.convolve(following, a, weight, bias, groups=groups, residual=y)
+            return
+        projected = self.builder.work(following.count)
+        self.builder.convolve(projected, a, weight, bias, groups=groups)
+        self._film("layer1x1_post_film", projected)
+        self.builder.combine(loop.ADD, following, y, projected)
+
+    def _add_head(self, a: Rows, head_sum: Rows, is_started: bool) -> None:
+        """Add head_sum + head1x1(a), or + a, to the sum of the heads."""
+        builder = self.builder
+        if self.array.head1x1_size is not None:
+            weight, bias = (
+                self.tensors[f"{self.name}.head1x1.{part}"] for part in ("weight", "bias")
+            )
+            groups = self.array.head1x1_groups
+            if not self.films["head1x1_post_film"]:
+                old = head_sum if is_started else None
+                builder.convolve(head_sum, a, weight, bias, groups=groups, residual=old)
+                return
+            projected = builder.work(head_sum.count)
+            builder.convolve(projected, a, weight, bias, groups=groups)
+            self._film("head1x1_post_film", projected)
+            a = projected
+        if is_started:
+            builder.combine(loop.ADD, head_sum, head_sum, a)
+        else:
+            builder.combine(loop.COPY, head_sum, a)
+
+    def _film(self, slot: str, x: Rows, dest: Rows | None = None) -> None:
+        """Add the modulation of a slot, if it has one: dest = x * scale + shift."""
+        film: FilmShape | None = self.films[slot]
+        if film is None:
+            return
+        name = f"{self.name}.{slot}"
+        factors = self.builder.work(2 * x.count if film.has_shift else x.count)
+        weight, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
+        self.builder.convolve(factors, self.condition, weight, bias, groups=film.groups)
+        if film.has_shift:
+            scale, shift = factors.part(0, 2), factors.part(1, 2)
+            self.builder.combine(loop.MODULATE, dest or x, x, scale, shift)
+        else:
+            self.builder.combine(loop.MULTIPLY, dest or x, x, factors)
+
+
+def _add_conv_net(
+    builder: _ProgramBuilder, shape: ConvNetShape, tensors: dict[str, Weights], x: Rows
+) -> Rows:
+    """Add the blocks and the linear head; the normalisation is part of the weights."""
+    for index, dilation in enumerate(shape.dilations):
+        history = builder.history(x.count, dilation)
+        builder.combine(loop.COPY, history, x)
+        builder.mirror(history)
+        weight, bias = _normalised_block(shape, tensors, f"blocks.{index}")
+        x = builder.work(shape.channels)
+        builder.convolve(x, history, weight, bias, dilation, shape.groups)
+        builder.activate(shape.activation, x, x)
+    out = builder.work(shape.out_channels)
+    builder.convolve(out, x, tensors["head.weight"][:, :, None], tensors["head.bias"])
+    return out
+
+
+def _normalised_block(
+    shape: ConvNetShape, tensors: dict[str, Weights], name: str
+) -> tuple[Weights, Weights]:
+    """Return weight and bias of a block after its normalisation."""
+    weight = tensors[f"{name}.conv.weight"]
+    if not shape.has_batch_norm:
+        return weight, tensors[f"{name}.conv.bias"]
+    mean, variance, factor, bias, epsilon = (
+        tensors[f"{name}.norm.{part}"].astype(np.float64)
+        for part in ("mean", "variance", "weight", "bias", "epsilon")
+    )
+    scale = factor / np.sqrt(variance + epsilon)
+    normalised = weight * scale[:, None, None]
+    return normalised.astype(np.float32), (bias - mean * scale).astype(np.float32)
+
+
+def _add_linear_filter(builder: _ProgramBuilder, tensors: dict[str, Weights], x: Rows) -> Rows:
+    """Add a product whose rows are one channel, each one sample later than the row before."""
+    response = tensors["impulse_response"]
+    past = len(response) - 1
+    history = builder.history(1, past, is_one_window=True)
+    builder.combine(loop.COPY, history, x)
+    builder.mirror(history)
+    out = builder.work(1)
+    source = Source(history, past, response[None, ::-1], stride=1)
+    builder.product(out, [source], tensors.get("bias"), None)
+    return out
