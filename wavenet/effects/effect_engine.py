@@ -27,10 +27,8 @@ from wavenet.effects.nam_model import NamModel
 from wavenet.errors import ConfigError
 
 Samples = NDArray[np.float32]
-STAGE = 4096  # samples that one call of the loop computes
 
 
-@dataclass
 class LoopState:
     """The past of one clip and the work memory; `process` changes it.
 
@@ -38,19 +36,19 @@ class LoopState:
         arena: all buffers.
         positions: of all rings.
         starts: work memory of products.
-        stage_in, stage_out: input and output of one call of the loop, (channels, STAGE).
+        stage_in, stage_out: the parts of the arena for input and output, (channels, samples).
     """
 
-    arena: Samples
-    positions: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    stage_in: Samples
-    stage_out: Samples
+    def __init__(self, program: EffectProgram, arena: Samples, positions: NDArray[np.int64]):
+        self._program = program
+        self.arena, self.positions = arena, positions
+        self.starts = np.zeros(3 * program.largest_product, np.int64)
+        self.stage_in = program.rows_of(arena, 0)
+        self.stage_out = program.rows_of(arena, len(positions) - 1)
 
     def copy(self) -> "LoopState":
         """Return an independent state with the same past."""
-        arrays = (self.arena, self.positions, self.starts, self.stage_in, self.stage_out)
-        return LoopState(*(array.copy() for array in arrays))
+        return LoopState(self._program, self.arena.copy(), self.positions.copy())
 
 
 @dataclass
@@ -138,13 +136,12 @@ class LoopEngine(EffectEngine[LoopState]):
         """See `EffectEngine.process`."""
         x, y, result = self._check(block, out)
         program, samples = self._program, x.shape[1]
-        for first in range(0, samples, STAGE):
-            count = min(STAGE, samples - first)
+        for first in range(0, samples, loop.STAGE):
+            count = min(loop.STAGE, samples - first)
             state.stage_in[:, :count] = x[:, first : first + count]
             loop.process(
                 *(program.operations, program.segments, program.buffers, program.weights),
-                *(state.positions, state.arena, state.starts, state.stage_in, state.stage_out),
-                count,
+                *(state.positions, state.arena, state.starts, count),
             )
             y[:, first : first + count] = state.stage_out[:, :count]
         return result
@@ -152,20 +149,10 @@ class LoopEngine(EffectEngine[LoopState]):
     def _zero_state(self) -> LoopState:
         """Return the state before any input."""
         program = self._program
-        buffers = len(program.buffers) // loop.BUFFER_COLUMNS
         arena = np.zeros(program.arena_size, np.float32)
         for rows, values in program.fills:
-            at = rows.buffer * loop.BUFFER_COLUMNS
-            base, stride = program.buffers[at + loop.BASE], program.buffers[at + loop.STRIDE]
-            shaped = arena[base : base + rows.count * stride].reshape(rows.count, stride)
-            shaped[:] = np.array(values, np.float32)[:, None]
-        return LoopState(
-            arena,
-            np.zeros(buffers, np.int64),
-            np.zeros(3 * program.largest_product, np.int64),
-            np.zeros((self.in_channels, STAGE), np.float32),
-            np.zeros((self.out_channels, STAGE), np.float32),
-        )
+            program.rows_of(arena, rows.buffer)[:] = np.array(values, np.float32)[:, None]
+        return LoopState(program, arena, np.zeros(program.buffer_count, np.int64))
 
 
 class TorchEngine(EffectEngine[TorchState]):

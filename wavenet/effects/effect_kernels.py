@@ -5,7 +5,8 @@ row is one channel in one flat array, the arena. Nothing is checked. Called by `
 
     row_product_N  N rows of outputs, each bias + sum over k of weight * row k; the sums of 2 or 4
                    vectors per row stay in registers; a weight is read once and multiplied with them
-    activations    one vector of one row, in place or to another row
+    activations    `PRODUCT_WIDTH` samples of one row, a tile, in place or to another row
+    combinations   a tile of a row from up to three tiles
     flush_denormals, restore_denormals
                    numbers below 1e-38 become zero: the x86 processors multiply them slowly
 
@@ -278,7 +279,7 @@ def _softsign(b: Builder, x: Any, _: Any) -> Any:
 
 
 def _make_activation(write: Callable[[Builder, Any, Any], Any], is_summed: bool = False) -> Any:
-    """Return the operation dest = write(source) for one vector; if is_summed, total += dest."""
+    """Return the operation dest = write(source) for one tile; if is_summed, total += dest."""
 
     @intrinsic
     def activation(context, arena, dest, source, total, parameters, p_at):  # type: ignore[no-untyped-def]
@@ -294,11 +295,14 @@ def _make_activation(write: Callable[[Builder, Any, Any], Any], is_summed: bool 
                 for n in range(PARAMETERS)
             ]
             splats = [splat(builder, number, BLOCK_WIDTH) for number in numbers]
-            value = write(builder, load(builder, arena, source, FLOAT_BLOCK), splats)
-            store(builder, value, arena, dest)
-            if is_summed:
-                old = load(builder, arena, total, FLOAT_BLOCK)
-                store(builder, builder.fadd(old, value), arena, total)
+            for more in range(0, PRODUCT_WIDTH, BLOCK_WIDTH):
+                at = add_offset(builder, source, more)
+                value = write(builder, load(builder, arena, at, FLOAT_BLOCK), splats)
+                store(builder, value, arena, add_offset(builder, dest, more))
+                if is_summed:
+                    at = add_offset(builder, total, more)
+                    old = load(builder, arena, at, FLOAT_BLOCK)
+                    store(builder, builder.fadd(old, value), arena, at)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -320,7 +324,7 @@ softsign_block = _make_activation(_softsign)
 
 
 def _make_combination(write: Callable[[Builder, Any, Any, Any], Any], inputs: int) -> Any:
-    """Return the operation dest = write(x, y, z) for one vector; unused inputs are not read."""
+    """Return the operation dest = write(x, y, z) for one tile; unused inputs are not read."""
 
     @intrinsic
     def combination(context, arena, dest, x, y, z):  # type: ignore[no-untyped-def]
@@ -329,11 +333,15 @@ def _make_combination(write: Callable[[Builder, Any, Any, Any], Any], inputs: in
 
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             arena = array_pointer(context, builder, signature.args[0], arguments[0])
-            values = [
-                load(builder, arena, at, FLOAT_BLOCK) if n < inputs else None
-                for n, at in enumerate(arguments[2:])
-            ]
-            store(builder, write(builder, *values), arena, arguments[1])
+            for more in range(0, PRODUCT_WIDTH, BLOCK_WIDTH):
+                values = [
+                    load(builder, arena, add_offset(builder, at, more), FLOAT_BLOCK)
+                    if n < inputs
+                    else None
+                    for n, at in enumerate(arguments[2:])
+                ]
+                at = add_offset(builder, arguments[1], more)
+                store(builder, write(builder, *values), arena, at)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -352,6 +360,19 @@ add_rows = _make_combination(lambda b, x, y, z: b.fadd(x, y), 2)
 multiply_rows = _make_combination(lambda b, x, y, z: b.fmul(x, y), 2)
 modulate_rows = _make_combination(lambda b, x, y, z: call_intrinsic(b, "fma", x, y, z), 3)
 blend_rows = _make_combination(_blend, 3)
+
+
+@intrinsic
+def copy_block(context, arena, dest, source):  # type: ignore[no-untyped-def]
+    """Copy one vector."""
+    signature = types.void(arena, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        arena = array_pointer(context, builder, signature.args[0], arguments[0])
+        store(builder, load(builder, arena, arguments[2], FLOAT_BLOCK), arena, arguments[1])
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 def _control_register(builder: Builder, name: str, slot: Any) -> None:

@@ -12,14 +12,13 @@ position of a ring is that of the current sub-block. Other buffers only hold the
 
 from pathlib import Path
 
-import numpy as np
-
 from wavenet.effects import activations
 from wavenet.effects import effect_kernels as kernels
 from wavenet.effects.effect_kernels import BLOCK_WIDTH, PARAMETERS, PRODUCT_WIDTH
 from wavenet.engines.cpu.jit import compiled, inlined
 
 SUB_BLOCK = 64  # samples; a multiple of all widths of a product
+STAGE = 4096  # samples of one call; a multiple of a sub-block
 PAD = PRODUCT_WIDTH  # samples that the last vectors of a block may write behind its end
 
 # Columns of the table of buffers.
@@ -112,19 +111,19 @@ def _run_activation(op, program, buffers, weights, positions, arena, samples):  
     kind, p = program[op + 6], program[op + 7]
     for _ in range(program[op + 3]):
         if kind == TANH:
-            for t in range(0, samples, BLOCK_WIDTH):
+            for t in range(0, samples, PRODUCT_WIDTH):
                 kernels.tanh_block(arena, to + t, x + t, 0, weights, p)
         elif kind == SUMMED_TANH:
-            for t in range(0, samples, BLOCK_WIDTH):
+            for t in range(0, samples, PRODUCT_WIDTH):
                 kernels.summed_tanh_block(arena, to + t, x + t, add + t, weights, p)
         elif kind == LEAKY_RELU:
-            for t in range(0, samples, BLOCK_WIDTH):
+            for t in range(0, samples, PRODUCT_WIDTH):
                 kernels.leaky_relu_block(arena, to + t, x + t, 0, weights, p)
         elif kind == SUMMED_LEAKY_RELU:
-            for t in range(0, samples, BLOCK_WIDTH):
+            for t in range(0, samples, PRODUCT_WIDTH):
                 kernels.summed_leaky_relu_block(arena, to + t, x + t, add + t, weights, p)
         else:
-            for t in range(0, samples, BLOCK_WIDTH):
+            for t in range(0, samples, PRODUCT_WIDTH):
                 _activate_rarely(arena, to + t, x + t, kind, weights, p)
         to += buffers[dest * BUFFER_COLUMNS + STRIDE]
         x += buffers[source * BUFFER_COLUMNS + STRIDE]
@@ -157,7 +156,7 @@ def _run_combination(op, program, buffers, positions, arena, samples):  # type: 
         x = _locate(buffers, positions, program[op + 5], program[op + 6] + row)
         y = _locate(buffers, positions, program[op + 7], program[op + 8] + row)
         z = _locate(buffers, positions, program[op + 9], program[op + 10] + row)
-        for t in range(0, samples, BLOCK_WIDTH):
+        for t in range(0, samples, PRODUCT_WIDTH):
             if kind == COPY:
                 kernels.copy_rows(arena, to + t, x + t, 0, 0)
             elif kind == ADD:
@@ -175,19 +174,16 @@ def _mirror_ring(buffer, buffers, positions, arena, samples):  # type: ignore[no
     """Copy what was written behind the end of a ring to its start, and its start to the mirror."""
     at = buffer * BUFFER_COLUMNS
     ring, mirror, position = buffers[at + RING], buffers[at + MIRROR], positions[buffer]
-    end = position + samples
-    if position < mirror:
-        base = buffers[at + BASE]
-        for _ in range(buffers[at + ROWS]):
-            for i in range(position, min(end, mirror)):
-                arena[base + ring + i] = arena[base + i]
-            base += buffers[at + STRIDE]
-    if end > ring:
-        base = buffers[at + BASE]
-        for _ in range(buffers[at + ROWS]):
-            for i in range(end - ring):
-                arena[base + i] = arena[base + ring + i]
-            base += buffers[at + STRIDE]
+    end, base = position + samples, buffers[at + BASE]
+    # whole vectors: samples behind the end are old in both places
+    for _ in range(buffers[at + ROWS]):
+        if position < mirror:
+            for i in range(base + position, base + min(end, mirror), BLOCK_WIDTH):
+                kernels.copy_block(arena, i + ring, i)
+        if end > ring:
+            for i in range(base, base + end - ring, BLOCK_WIDTH):
+                kernels.copy_block(arena, i, i + ring)
+        base += buffers[at + STRIDE]
 
 
 @inlined
@@ -215,29 +211,22 @@ def _advance(buffers, positions, samples):  # type: ignore[no-untyped-def]
             positions[buffer] = position - ring if position >= ring else position
 
 
-def _process(program, segments, buffers, weights, positions, arena, starts, x, y, samples):  # type: ignore[no-untyped-def]
-    """Compute samples of y (out, capacity) from x (in, capacity); the state is arena and positions.
+def _process(program, segments, buffers, weights, positions, arena, starts, samples):  # type: ignore[no-untyped-def]
+    """Compute samples of the last buffer from those of the first; the arena is the state.
 
-    The first buffer has the rows of the input, the last those of the output.
+    Both have room for all samples, at most `STAGE`.
     """
     before = kernels.flush_denormals()
-    x_at, y_at = 0, (positions.shape[0] - 1) * BUFFER_COLUMNS
+    last = positions.shape[0] - 1
     done = 0
     while done < samples:
         count = min(SUB_BLOCK, samples - done)
-        for row in range(x.shape[0]):
-            base = buffers[x_at + BASE] + row * buffers[x_at + STRIDE]
-            for i in range(count):
-                arena[base + i] = x[row, done + i]
+        positions[0] = positions[last] = done
         _run_operations(program, segments, buffers, weights, positions, arena, starts, count)
-        for row in range(y.shape[0]):
-            base = buffers[y_at + BASE] + row * buffers[y_at + STRIDE]
-            for i in range(count):
-                y[row, done + i] = arena[base + i]
         _advance(buffers, positions, count)
         done += count
     kernels.restore_denormals(before)
-    return np.int64(done)
+    return done
 
 
 _SOURCES = tuple(Path(module) for module in (__file__, kernels.__file__, activations.__file__))

@@ -107,6 +107,16 @@ class EffectProgram:
     arena_size: int
     largest_product: int
 
+    @property
+    def buffer_count(self) -> int:
+        """Number of buffers."""
+        return len(self.buffers) // loop.BUFFER_COLUMNS
+
+    def rows_of(self, arena: Weights, buffer: int) -> Weights:
+        """Return the part of an arena that is a buffer: (rows, samples)."""
+        base, stride, _, _, rows = self.buffers.reshape(-1, loop.BUFFER_COLUMNS)[buffer]
+        return arena[base : base + rows * stride].reshape(rows, stride)
+
 
 def has_program(model: NamModel) -> bool:
     """Return whether `translate_model` can translate a model: whether no part is recurrent."""
@@ -122,9 +132,9 @@ def translate_model(model: NamModel, size: float | None = None) -> EffectProgram
         size: of a container of sizes, from 0 to 1; None for the largest.
     """
     builder = _ProgramBuilder()
-    x = builder.work(model.in_channels)
+    x = builder.stage(model.in_channels)
     y = _add_model(builder, model, x, size, is_outermost=True)
-    out = builder.work(model.out_channels)
+    out = builder.stage(model.out_channels)
     builder.combine(loop.COPY, out, y)
     return builder.finish()
 
@@ -146,6 +156,10 @@ class _ProgramBuilder:
         """Return new rows that hold one sub-block."""
         return self._add_buffer(rows, loop.SUB_BLOCK + loop.PAD, 0, 0)
 
+    def stage(self, rows: int) -> Rows:
+        """Return new rows that hold all samples of a call: the input or the output."""
+        return self._add_buffer(rows, loop.STAGE + loop.PAD, 0, 0)
+
     def history(self, rows: int, past: int, is_one_window: bool = False) -> Rows:
         """Return new rows that hold the past too.
 
@@ -160,7 +174,7 @@ class _ProgramBuilder:
         ring = -(-(past + mirror) // BLOCK_WIDTH) * BLOCK_WIDTH
         if is_one_window:
             mirror = ring
-        stride = ring + mirror
+        stride = ring + mirror + BLOCK_WIDTH
         if rows > 1:
             stride += (_ROW_SHIFT - stride) % _CACHE_SETS
         return self._add_buffer(rows, stride, ring, mirror)
@@ -327,52 +341,49 @@ class _WaveNetTranslator:
 
     def add_wavenet(self, x: Rows, condition: Rows) -> Rows:
         """Add all arrays and the post-stack head; return the output rows."""
-        y, total = x, None
-        for index, array in enumerate(self.shape.arrays):
-            is_last = index == len(self.shape.arrays) - 1
-            y, total = self._add_array(f"arrays.{index}", array, y, total, condition, is_last)
-        assert total is not None
-        if self.shape.post_head is not None:
-            total = self._add_post_head(total)
-        return total
+        arrays = self.shape.arrays
+        sums = [self._make_head_sum(array) for array in arrays]
+        outs = [*sums[1:], self.builder.work(arrays[-1].head_size)]
+        y = x
+        for index, array in enumerate(arrays):
+            name = f"arrays.{index}"
+            y = self._add_layers(name, array, y, sums[index], condition)
+            self._add_head(name, array, sums[index], outs[index], index == len(arrays) - 1)
+        return outs[-1] if self.shape.post_head is None else self._add_post_head(outs[-1])
 
-    def _add_array(
-        self,
-        name: str,
-        array: LayerArrayShape,
-        y: Rows,
-        total: Rows | None,
-        condition: Rows,
-        is_last: bool,
-    ) -> tuple[Rows, Rows]:
-        """Add an array; return y after its layers, and the output of its head convolution."""
-        builder, tensors = self.builder, self.tensors
-        past = (array.head_kernel_size - 1) * array.head_dilation
-        head_sum = builder.history(array.accumulator_size, past)
-        if total is not None:
-            builder.combine(loop.COPY, head_sum, total)
-        layer_inputs = [self._make_input(array, layer) for layer in array.layers]
-        builder.convolve(layer_inputs[0][0], y, tensors[f"{name}.rechannel.weight"])
-        z = builder.work(2 * array.bottleneck)
-        a = builder.work(array.bottleneck)
+    def _add_layers(
+        self, name: str, array: LayerArrayShape, y: Rows, head_sum: Rows, condition: Rows
+    ) -> Rows:
+        """Add the layers of an array; return y after them."""
+        builder, is_first = self.builder, name == "arrays.0"
+        is_last = name == f"arrays.{len(self.shape.arrays) - 1}"
+        inputs = [self._make_input(array, layer) for layer in array.layers]
+        builder.convolve(inputs[0][0], y, self.tensors[f"{name}.rechannel.weight"])
+        z, a = builder.work(2 * array.bottleneck), builder.work(array.bottleneck)
+        last = len(array.layers) - 1
+        after = None if is_last else builder.work(array.channels)
         for number, layer in enumerate(array.layers):
-            is_end = number == len(array.layers) - 1
-            following = layer_inputs[number + 1][0] if not is_end else None
-            if is_end and not is_last:
-                following = builder.work(array.channels)
+            following = after if number == last else inputs[number + 1][0]
             part = _LayerTranslator(self, f"{name}.layers.{number}", array, layer, condition)
-            part.add_layer(layer_inputs[number], (z, a), following, head_sum, total is not None)
-            total = head_sum
-            y = following or y
-        builder.mirror(head_sum)
-        out = builder.work(array.head_size)
-        weight, bias = tensors[f"{name}.head.weight"], tensors.get(f"{name}.head.bias")
-        scale = tensors["head_scale"] if is_last else np.ones(1, np.float32)
-        builder.convolve(
-            *(out, head_sum, weight * scale, None if bias is None else bias * scale),
-            dilation=array.head_dilation,
-        )
-        return y, out
+            is_started = number > 0 or not is_first
+            part.add_layer(inputs[number], (z, a), following, head_sum, is_started)
+        return after or y
+
+    def _add_head(
+        self, name: str, array: LayerArrayShape, head_sum: Rows, out: Rows, is_last: bool
+    ) -> None:
+        """Add the head convolution; the head scale is part of the last one."""
+        self.builder.mirror(head_sum)
+        weight, bias = self.tensors[f"{name}.head.weight"], self.tensors.get(f"{name}.head.bias")
+        if is_last:
+            scale = self.tensors["head_scale"]
+            weight, bias = weight * scale, None if bias is None else bias * scale
+        dilation = array.head_dilation
+        self.builder.convolve(out, head_sum, weight, bias, dilation)
+
+    def _make_head_sum(self, array: LayerArrayShape) -> Rows:
+        past = (array.head_kernel_size - 1) * array.head_dilation
+        return self.builder.history(array.accumulator_size, past)
 
     def _make_input(self, array: LayerArrayShape, layer: EffectLayerShape) -> tuple[Rows, Rows]:
         """Return the rows of y of a layer, and those that its convolution reads."""
@@ -435,8 +446,13 @@ class _LayerTranslator:
         z = Rows(work[0].buffer, 0, array.gate_width(self.layer))
         self._add_convolution(history, z)
         self._film("activation_pre_film", z)
-        sums_here = is_started and self._has_plain_sum()
-        a = self._add_gate(z, work[1], head_sum if sums_here else None)
+        if not is_started and self._has_plain_sum():
+            a = head_sum  # the sum of one layer
+            builder.activate(self.layer.activation, a, z)
+            sums_here = True
+        else:
+            sums_here = self._has_plain_sum()
+            a = self._add_gate(z, work[1], head_sum if sums_here else None)
         self._film("activation_post_film", a)
         if following is not None:
             self._add_residual(y, a, following)
