@@ -3,8 +3,10 @@
 The lanes of a vector are 16 samples of one channel: every model, of any width, uses all lanes. A
 row is one channel in one flat array, the arena. Nothing is checked. Called by `effect_loop`.
 
-    row_product_N  N rows of outputs, each bias + sum over k of weight * row k; the sums of 2 or 4
+    row_product_N  N rows of outputs, each bias + sum over k of weight * row k; the sums of 2 to 4
                    vectors per row stay in registers; a weight is read once and multiplied with them
+    long_row_product_N
+                   the same for longer blocks: more sums in registers
     activations    `PRODUCT_WIDTH` samples of one row, a tile, in place or to another row
     combinations   a tile of a row from up to three tiles
     flush_denormals, restore_denormals
@@ -55,18 +57,20 @@ TANH_Q = (0.46275654, 0.023889402, 0.00024125776, 2.5240851e-07)
 FLUSH_BITS = 0x8040  # of the control register of x86: results, and inputs that are denormal
 
 
-def product_width(outputs: int) -> int:
-    """Return how many samples `row_product` computes at once."""
-    return 2 * BLOCK_WIDTH if HAS_AVX512 and outputs > 4 else PRODUCT_WIDTH
+def product_width(outputs: int, is_long: bool = False) -> int:
+    """Return how many samples a product computes at once; is_long: of the `long_row_product`s."""
+    if not HAS_AVX512 or outputs <= 4:
+        return PRODUCT_WIDTH
+    return (3 if is_long else 2) * BLOCK_WIDTH
 
 
-def _make_row_product(outputs: int) -> Any:
+def _make_row_product(outputs: int, is_long: bool = False) -> Any:
     """Return the product of weights with rows for some outputs.
 
     The operation, for outputs o and samples t of a tile:
     dest[o, t] = residual[o, t] + bias[o] + sum over k of weight[k, o] * source[k, t].
     """
-    vectors = product_width(outputs) // BLOCK_WIDTH
+    vectors = product_width(outputs, is_long) // BLOCK_WIDTH
 
     def multiply_row(b: Builder, arena: Any, row: Any, w: Any, w_at: Any, sums: list[Any]) -> None:
         """Add the products of one row of the source to the sums."""
@@ -188,6 +192,10 @@ row_product_5 = _make_row_product(min(5, MAX_OUTPUTS))
 row_product_6 = _make_row_product(min(6, MAX_OUTPUTS))
 row_product_7 = _make_row_product(min(7, MAX_OUTPUTS))
 row_product_8 = _make_row_product(min(8, MAX_OUTPUTS))
+long_row_product_5 = _make_row_product(min(5, MAX_OUTPUTS), is_long=True)
+long_row_product_6 = _make_row_product(min(6, MAX_OUTPUTS), is_long=True)
+long_row_product_7 = _make_row_product(min(7, MAX_OUTPUTS), is_long=True)
+long_row_product_8 = _make_row_product(min(8, MAX_OUTPUTS), is_long=True)
 
 
 def _clamp(b: Builder, v: Any, low: Any, high: Any) -> Any:

@@ -1,7 +1,7 @@
 """The compiled loop of the engine of effects: an interpreter of the operations of a model.
 
 Input: the tables that `effect_program` makes of a model. It processes a long block in sub-blocks of
-`SUB_BLOCK` samples, which pass through all operations while they are in the fastest cache. The
+`LONG_SUB_BLOCK` samples, its rest in those of at most `SUB_BLOCK`, which pass through all operations while they are in the fastest cache. The
 loop is compiled once for all models, because sizes are numbers of the tables. Called by
 `effect_engine`.
 
@@ -17,8 +17,9 @@ from wavenet.effects import effect_kernels as kernels
 from wavenet.effects.effect_kernels import BLOCK_WIDTH, PARAMETERS, PRODUCT_WIDTH
 from wavenet.engines.cpu.jit import compiled, inlined
 
-SUB_BLOCK = 64  # samples; a multiple of all widths of a product
-STAGE = 4096  # samples of one call; a multiple of a sub-block
+# Samples of a sub-block; multiples of the widths of short and of long products.
+SUB_BLOCK, LONG_SUB_BLOCK = 64, 192
+STAGE = 21 * LONG_SUB_BLOCK  # samples of one call; a multiple of both
 PAD = PRODUCT_WIDTH  # samples that the last vectors of a block may write behind its end
 
 # Columns of the table of buffers.
@@ -26,7 +27,7 @@ BASE, STRIDE, RING, MIRROR, ROWS = range(5)
 BUFFER_COLUMNS = 5
 # Kinds of operations, the first column of the program. The other columns depend on the kind.
 PRODUCT, ACTIVATE, COMBINE, COMMIT = range(4)
-OPERATION_COLUMNS = 12
+OPERATION_COLUMNS = 13
 # Columns of a segment of a product: a buffer, its first row, delay, number of rows, and the
 # distance between rows, 0 for that of the buffer.
 SEGMENT_COLUMNS = 5
@@ -44,14 +45,30 @@ def _locate(buffers, positions, buffer, row):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _multiply(arena, dest, step, old, old_step, w, w_at, starts, segments, outputs, t):  # type: ignore[no-untyped-def]
+def _multiply(arena, dest, step, old, old_step, w, w_at, starts, segments, outputs, t, is_long):  # type: ignore[no-untyped-def]
     """Compute the product of at most 8 outputs."""
-    if outputs == 8:
+    if outputs == 8 and is_long:
+        kernels.long_row_product_8(
+            arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t
+        )
+    elif outputs == 8:
         kernels.row_product_8(arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t)
+    elif outputs == 7 and is_long:
+        kernels.long_row_product_7(
+            arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t
+        )
     elif outputs == 7:
         kernels.row_product_7(arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t)
+    elif outputs == 6 and is_long:
+        kernels.long_row_product_6(
+            arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t
+        )
     elif outputs == 6:
         kernels.row_product_6(arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t)
+    elif outputs == 5 and is_long:
+        kernels.long_row_product_5(
+            arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t
+        )
     elif outputs == 5:
         kernels.row_product_5(arena, dest, step, old, old_step, w, w_at, starts, 0, segments, t)
     elif outputs == 4:
@@ -67,11 +84,14 @@ def _multiply(arena, dest, step, old, old_step, w, w_at, starts, segments, outpu
 @inlined
 def _run_product(op, program, segments, buffers, weights, positions, arena, starts, samples):  # type: ignore[no-untyped-def]
     """dest, first row, outputs, residual or -1, its first row, weights, segments, their number,
-    rows of all segments, outputs at once, samples at once."""
+    rows of all segments, outputs at once, samples at once, and those of long sub-blocks."""
     dest, row, outputs = program[op + 1], program[op + 2], program[op + 3]
     residual, residual_row, w_at = program[op + 4], program[op + 5], program[op + 6]
     first, count, inputs = program[op + 7], program[op + 8], program[op + 9]
     at_once, width = program[op + 10], program[op + 11]
+    is_long = samples == LONG_SUB_BLOCK
+    if is_long:
+        width = program[op + 12]
     for n in range(count):
         entry = (first + n) * SEGMENT_COLUMNS
         source, delay = segments[entry], segments[entry + 2]
@@ -96,7 +116,7 @@ def _run_product(op, program, segments, buffers, weights, positions, arena, star
             to, old = dest_at + o * step + t, old_at
             if residual >= 0:
                 old = old_at + o * old_step + t
-            _multiply(arena, to, step, old, old_step, weights, w, starts, count, tile, t)
+            _multiply(arena, to, step, old, old_step, weights, w, starts, count, tile, t, is_long)
             o += tile
             w += tile * (inputs + 1)
 
@@ -220,7 +240,8 @@ def _process(program, segments, buffers, weights, positions, arena, starts, samp
     last = positions.shape[0] - 1
     done = 0
     while done < samples:
-        count = min(SUB_BLOCK, samples - done)
+        left = samples - done
+        count = LONG_SUB_BLOCK if left >= LONG_SUB_BLOCK else min(SUB_BLOCK, left)
         positions[0] = positions[last] = done
         _run_operations(program, segments, buffers, weights, positions, arena, starts, count)
         _advance(buffers, positions, count)

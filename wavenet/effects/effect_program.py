@@ -48,7 +48,7 @@ Table = NDArray[np.int64]
 
 # Rows of a ring are read together. Their distance modulo the size of a set of the cache, in
 # samples, is such that a sub-block of 16 rows does not compete for the same lines.
-_CACHE_SETS, _ROW_SHIFT = 1024, 80
+_CACHE_SETS, _ROW_SHIFT = 1024, 208
 _KINDS = {
     "Tanh": loop.TANH,
     "Hardtanh": loop.LEAKY_HARDTANH,
@@ -154,7 +154,7 @@ class _ProgramBuilder:
 
     def work(self, rows: int) -> Rows:
         """Return new rows that hold one sub-block."""
-        return self._add_buffer(rows, loop.SUB_BLOCK + loop.PAD, 0, 0)
+        return self._add_buffer(rows, loop.LONG_SUB_BLOCK + loop.PAD, 0, 0)
 
     def stage(self, rows: int) -> Rows:
         """Return new rows that hold all samples of a call: the input or the output."""
@@ -170,7 +170,7 @@ class _ProgramBuilder:
         """
         if past == 0:
             return self.work(rows)
-        mirror = loop.SUB_BLOCK + loop.PAD
+        mirror = loop.LONG_SUB_BLOCK + loop.PAD
         ring = -(-(past + mirror) // BLOCK_WIDTH) * BLOCK_WIDTH
         if is_one_window:
             mirror = ring
@@ -186,7 +186,7 @@ class _ProgramBuilder:
         outputs = dest.count
         columns = np.concatenate([source.weight for source in sources], axis=1)
         bias = np.zeros(outputs, np.float32) if bias is None else bias
-        at_once = -(-outputs // -(-outputs // MAX_OUTPUTS))
+        at_once = _outputs_at_once(outputs)
         tiles = []
         for first in range(0, outputs, at_once):
             part = slice(first, first + at_once)
@@ -198,7 +198,8 @@ class _ProgramBuilder:
         self.largest_product = max(self.largest_product, len(sources))
         old = (-1, 0) if residual is None else residual[:2]
         numbers = [*dest, *old, w_at, first_segment, len(sources), columns.shape[1], at_once]
-        self._add_operation(loop.PRODUCT, *numbers, product_width(at_once))
+        widths = (product_width(at_once), product_width(at_once, is_long=True))
+        self._add_operation(loop.PRODUCT, *numbers, *widths)
 
     def convolve(
         self,
@@ -277,6 +278,19 @@ class _ProgramBuilder:
     def _add_operation(self, *numbers: int) -> None:
         padding = loop.OPERATION_COLUMNS - len(numbers)
         self.operations.append([*numbers, *[0] * padding])
+
+
+def _outputs_at_once(outputs: int) -> int:
+    """Return how many outputs a product computes at once, as equal as possible.
+
+    The rest needs the same width in samples: a wider one would add its residual twice.
+    """
+    equal = -(-outputs // -(-outputs // MAX_OUTPUTS))
+    for at_once in (equal, *range(MAX_OUTPUTS, 1, -1)):
+        rest = outputs % at_once or at_once
+        if product_width(rest) == product_width(at_once):
+            return at_once
+    return 1
 
 
 def _flatten(table: list[list[int]]) -> Table:
