@@ -249,7 +249,7 @@ def test_other_settings_of_the_register_are_kept():
     assert during == before | kernels.FLUSH_BITS
 
 
-def test_tanh_differs_from_the_exact_one_by_at_most_4e_7():
+def test_tanh_differs_from_the_exact_one_by_at_most_5e_7():
     @compiled
     def run(arena, parameters):
         for at in range(0, arena.shape[0], kernels.PRODUCT_WIDTH):
@@ -264,7 +264,7 @@ def test_tanh_differs_from_the_exact_one_by_at_most_4e_7():
     assert np.isnan(found[2])
     error = np.abs(found - exact)
     error[2] = 0
-    assert error.max() <= 4e-7
+    assert error.max() <= 5e-7
     small = (x > 0) & (x < 0.1)
     assert (error[small] / exact[small]).max() < 5e-7
     assert np.nanmax(np.abs(found)) <= 1

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from wavenet.effects import effect_loop as loop
 from wavenet.effects.effect import EffectState
 from wavenet.effects.effect_builder import build_effect
-from wavenet.effects.effect_program import EffectProgram, has_program, translate_model
+from wavenet.effects.effect_program import has_program, translate_model
 from wavenet.effects.effect_shapes import FeedForwardShape, SizeChoiceShape
+from wavenet.effects.effect_tables import EffectProgram
 from wavenet.effects.nam_model import NamModel
 from wavenet.errors import ConfigError
 

@@ -27,7 +27,6 @@ from wavenet.effects.activations import FASTTANH
 from wavenet.engines.cpu.jit import intrinsic, target_features
 from wavenet.engines.cpu.llvm_vectors import (
     BLOCK_WIDTH,
-    FLOAT,
     FLOAT_BLOCK,
     INT32,
     INT64,
@@ -50,7 +49,7 @@ MAX_OUTPUTS = 8 if HAS_AVX512 else 4
 PRODUCT_WIDTH = 4 * BLOCK_WIDTH if HAS_AVX512 else BLOCK_WIDTH  # samples at once, at most
 
 # x P(x^2) / Q(x^2), fitted to tanh on [0, 7.8], beyond which the result is that of 7.8: the largest
-# error is 4e-7. Coefficients of P, of Q after the first, which is 1; ascending powers.
+# error is 5e-7. Coefficients of P, of Q after the first, which is 1; ascending powers.
 TANH_LIMIT = 7.8
 TANH_P = (0.99999988, 0.12942423, 0.002969177, 1.1628645e-05)
 TANH_Q = (0.46275654, 0.023889402, 0.00024125776, 2.5240851e-07)

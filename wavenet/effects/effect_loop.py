@@ -1,9 +1,9 @@
 """The compiled loop of the engine of effects: an interpreter of the operations of a model.
 
-Input: the tables that `effect_program` makes of a model. It processes a long block in sub-blocks of
-`LONG_SUB_BLOCK` samples, its rest in those of at most `SUB_BLOCK`, which pass through all operations while they are in the fastest cache. The
-loop is compiled once for all models, because sizes are numbers of the tables. Called by
-`effect_engine`.
+Input: the tables (`effect_tables`) of a model. It processes a long block in sub-blocks of
+`LONG_SUB_BLOCK` samples and its rest in those of at most `SUB_BLOCK`. A sub-block passes through
+all operations while it is in the fastest cache. The loop is compiled once for all models, because
+sizes are numbers of the tables. Called by `effect_engine`.
 
 Rows of channels lie in one array, the arena. A group of rows, a buffer, is a ring if its past is
 needed: `ring` samples, then a copy of the first `mirror` ones, so that reading never wraps. The
@@ -14,8 +14,9 @@ from pathlib import Path
 
 from wavenet.effects import activations
 from wavenet.effects import effect_kernels as kernels
-from wavenet.effects.effect_kernels import BLOCK_WIDTH, PARAMETERS, PRODUCT_WIDTH
+from wavenet.effects.effect_kernels import PARAMETERS, PRODUCT_WIDTH
 from wavenet.engines.cpu.jit import compiled, inlined
+from wavenet.engines.cpu.llvm_vectors import BLOCK_WIDTH
 
 # Samples of a sub-block; multiples of the widths of short and of long products.
 SUB_BLOCK, LONG_SUB_BLOCK = 64, 192
@@ -211,9 +212,7 @@ def _run_operations(program, segments, buffers, weights, positions, arena, start
     for op in range(0, program.shape[0], OPERATION_COLUMNS):
         kind = program[op]
         if kind == PRODUCT:
-            _run_product(
-                op, program, segments, buffers, weights, positions, arena, starts, samples
-            )
+            _run_product(op, program, segments, buffers, weights, positions, arena, starts, samples)
         elif kind == ACTIVATE:
             _run_activation(op, program, buffers, weights, positions, arena, samples)
         elif kind == COMBINE:

@@ -1,7 +1,6 @@
-"""Translate the model of an effect into the tables that the compiled loop runs.
+"""Translate the model of an effect into the program that the compiled loop runs.
 
-Input: a `NamModel` without recurrent parts. Output: an `EffectProgram`: operations on rows of one
-array, the weights in the order of reading, and the sizes of all buffers. Called by `effect_engine`.
+Input: a `NamModel` without recurrent parts. Output: an `EffectProgram`. Called by `effect_engine`.
 
     model                                 operations
     convolution, 1x1, rechannel, mixin    products; the mixin is part of the product of the
@@ -14,24 +13,12 @@ array, the weights in the order of reading, and the sizes of all buffers. Called
 What nothing reads is omitted: the 1x1 of the last layer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from wavenet.effects import effect_loop as loop
-from wavenet.effects.effect_kernels import (
-    BLOCK_WIDTH,
-    MAX_OUTPUTS,
-    PARAMETERS,
-    product_width,
-)
 from wavenet.effects.effect_shapes import (
     FILM_SLOTS,
     ConvNetShape,
-    EffectActivation,
     EffectLayerShape,
     FeedForwardShape,
     FilmShape,
@@ -41,81 +28,9 @@ from wavenet.effects.effect_shapes import (
     SeriesShape,
     SizeChoiceShape,
 )
+from wavenet.effects.effect_tables import EffectProgram, ProductSource, ProgramBuilder, Rows
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.nam_weights import Weights
-
-Table = NDArray[np.int64]
-
-# Rows of a ring are read together. Their distance modulo the size of a set of the cache, in
-# samples, is such that a sub-block of 16 rows does not compete for the same lines.
-_CACHE_SETS, _ROW_SHIFT = 1024, 208
-_KINDS = {
-    "Tanh": loop.TANH,
-    "Hardtanh": loop.LEAKY_HARDTANH,
-    "Fasttanh": loop.FASTTANH,
-    "ReLU": loop.LEAKY_RELU,
-    "LeakyReLU": loop.LEAKY_RELU,
-    "PReLU": loop.LEAKY_RELU,
-    "Sigmoid": loop.SIGMOID,
-    "SiLU": loop.SILU,
-    "Hardswish": loop.HARDSWISH,
-    "LeakyHardtanh": loop.LEAKY_HARDTANH,
-    "Softsign": loop.SOFTSIGN,
-}
-_SUMMED = {loop.TANH: loop.SUMMED_TANH, loop.LEAKY_RELU: loop.SUMMED_LEAKY_RELU}
-
-
-class Rows(NamedTuple):
-    """Some channels of a buffer."""
-
-    buffer: int
-    first: int
-    count: int
-
-    def part(self, index: int, parts: int) -> "Rows":
-        """Return one of equal parts of the rows."""
-        width = self.count // parts
-        return Rows(self.buffer, self.first + index * width, width)
-
-
-class Source(NamedTuple):
-    """Rows that a product reads: those of `delay` samples ago, and the columns of their weights."""
-
-    rows: Rows
-    delay: int
-    weight: Weights  # (outputs, rows)
-    stride: int = 0  # between rows; 0 for that of the buffer
-
-
-@dataclass(frozen=True)
-class EffectProgram:
-    """A model as tables; see `effect_loop` for their columns.
-
-    Attributes:
-        operations, segments, buffers: flat tables.
-        weights: (N,).
-        fill: (buffer, first row, values): pasts that are not zero before the first sample.
-        arena_size: numbers in all buffers.
-        largest_product: segments of the product that has most.
-    """
-
-    operations: Table
-    segments: Table
-    buffers: Table
-    weights: Weights
-    fills: tuple[tuple[Rows, tuple[float, ...]], ...]
-    arena_size: int
-    largest_product: int
-
-    @property
-    def buffer_count(self) -> int:
-        """Number of buffers."""
-        return len(self.buffers) // loop.BUFFER_COLUMNS
-
-    def rows_of(self, arena: Weights, buffer: int) -> Weights:
-        """Return the part of an arena that is a buffer: (rows, samples)."""
-        base, stride, _, _, rows = self.buffers.reshape(-1, loop.BUFFER_COLUMNS)[buffer]
-        return arena[base : base + rows * stride].reshape(rows, stride)
 
 
 def has_program(model: NamModel) -> bool:
@@ -131,7 +46,7 @@ def translate_model(model: NamModel, size: float | None = None) -> EffectProgram
         model: for which `has_program` is true.
         size: of a container of sizes, from 0 to 1; None for the largest.
     """
-    builder = _ProgramBuilder()
+    builder = ProgramBuilder()
     x = builder.stage(model.in_channels)
     y = _add_model(builder, model, x, size, is_outermost=True)
     out = builder.stage(model.out_channels)
@@ -139,180 +54,8 @@ def translate_model(model: NamModel, size: float | None = None) -> EffectProgram
     return builder.finish()
 
 
-class _ProgramBuilder:
-    """Collects operations, weights and buffers."""
-
-    def __init__(self) -> None:
-        self.operations: list[list[int]] = []
-        self.segments: list[list[int]] = []
-        self.buffers: list[list[int]] = []
-        self.weights: list[Weights] = []
-        self.weight_count = 0
-        self.arena_size = 0
-        self.largest_product = 0
-        self.fills: list[tuple[Rows, tuple[float, ...]]] = []
-
-    def work(self, rows: int) -> Rows:
-        """Return new rows that hold one sub-block."""
-        return self._add_buffer(rows, loop.LONG_SUB_BLOCK + loop.PAD, 0, 0)
-
-    def stage(self, rows: int) -> Rows:
-        """Return new rows that hold all samples of a call: the input or the output."""
-        return self._add_buffer(rows, loop.STAGE + loop.PAD, 0, 0)
-
-    def history(self, rows: int, past: int, is_one_window: bool = False) -> Rows:
-        """Return new rows that hold the past too.
-
-        Args:
-            rows: number.
-            past: samples that are read.
-            is_one_window: whether all of them are read at once.
-        """
-        if past == 0:
-            return self.work(rows)
-        mirror = loop.LONG_SUB_BLOCK + loop.PAD
-        ring = -(-(past + mirror) // BLOCK_WIDTH) * BLOCK_WIDTH
-        if is_one_window:
-            mirror = ring
-        stride = ring + mirror + BLOCK_WIDTH
-        if rows > 1:
-            stride += (_ROW_SHIFT - stride) % _CACHE_SETS
-        return self._add_buffer(rows, stride, ring, mirror)
-
-    def product(
-        self, dest: Rows, sources: Sequence[Source], bias: Weights | None, residual: Rows | None
-    ) -> None:
-        """Add dest = residual + bias + the products of all sources."""
-        outputs = dest.count
-        columns = np.concatenate([source.weight for source in sources], axis=1)
-        bias = np.zeros(outputs, np.float32) if bias is None else bias
-        at_once = _outputs_at_once(outputs)
-        tiles = []
-        for first in range(0, outputs, at_once):
-            part = slice(first, first + at_once)
-            tiles += [bias[part], np.ascontiguousarray(columns[part].T).reshape(-1)]
-        w_at = self._add_weights(np.concatenate(tiles))
-        first_segment = len(self.segments)
-        for rows, delay, weight, stride in sources:
-            self.segments.append([rows.buffer, rows.first, delay, weight.shape[1], stride])
-        self.largest_product = max(self.largest_product, len(sources))
-        old = (-1, 0) if residual is None else residual[:2]
-        numbers = [*dest, *old, w_at, first_segment, len(sources), columns.shape[1], at_once]
-        widths = (product_width(at_once), product_width(at_once, is_long=True))
-        self._add_operation(loop.PRODUCT, *numbers, *widths)
-
-    def convolve(
-        self,
-        dest: Rows,
-        source: Rows,
-        weight: Weights,
-        bias: Weights | None = None,
-        dilation: int = 1,
-        groups: int = 1,
-        more: Sequence[Source] = (),
-        residual: Rows | None = None,
-    ) -> None:
-        """Add a convolution; weight (out, in / groups, taps), `more` only with one group."""
-        taps = weight.shape[2]
-        for group in range(groups):
-            rows, to = source.part(group, groups), dest.part(group, groups)
-            part = slice(group * to.count, (group + 1) * to.count)
-            sources = [
-                Source(rows, (taps - 1 - tap) * dilation, weight[part, :, tap])
-                for tap in range(taps)
-            ]
-            old = None if residual is None else residual.part(group, groups)
-            self.product(to, [*sources, *more], None if bias is None else bias[part], old)
-
-    def activate(
-        self, activation: EffectActivation, dest: Rows, source: Rows, total: Rows | None = None
-    ) -> None:
-        """Add dest = activation(source); with a total, total += dest."""
-        kind = _KINDS[activation.kind]
-        at = self._add_weights(_activation_parameters(activation, source.count))
-        if total is not None and kind in _SUMMED:
-            sum_at = total[:2]
-            self._add_operation(
-                loop.ACTIVATE, *dest, *source[:2], _SUMMED[kind], at, *sum_at
-            )
-            return
-        self._add_operation(loop.ACTIVATE, *dest, *source[:2], kind, at, *dest[:2])
-        if total is not None:
-            self.combine(loop.ADD, total, total, dest)
-
-    def combine(
-        self, kind: int, dest: Rows, x: Rows, y: Rows | None = None, z: Rows | None = None
-    ) -> None:
-        """Add a combination of rows; see `effect_kernels`."""
-        inputs = [rows[:2] for rows in (x, y or x, z or x)]
-        numbers = [number for pair in inputs for number in pair]
-        self._add_operation(loop.COMBINE, *dest, kind, *numbers)
-
-    def mirror(self, rows: Rows) -> None:
-        """Add the copies of a ring, after all writes to it."""
-        if self.buffers[rows.buffer][loop.RING]:
-            self._add_operation(loop.COMMIT, rows.buffer)
-
-    def finish(self) -> EffectProgram:
-        """Return the tables."""
-        return EffectProgram(
-            *(_flatten(table) for table in (self.operations, self.segments, self.buffers)),
-            np.concatenate(self.weights) if self.weights else np.zeros(1, np.float32),
-            tuple(self.fills),
-            self.arena_size,
-            self.largest_product,
-        )
-
-    def _add_buffer(self, rows: int, stride: int, ring: int, mirror: int) -> Rows:
-        base = self.arena_size
-        self.buffers.append([base, stride, ring, mirror, rows])
-        self.arena_size += -(-rows * stride // BLOCK_WIDTH) * BLOCK_WIDTH
-        return Rows(len(self.buffers) - 1, 0, rows)
-
-    def _add_weights(self, weights: Weights) -> int:
-        at = self.weight_count
-        self.weights.append(np.asarray(weights, np.float32))
-        self.weight_count += len(weights)
-        return at
-
-    def _add_operation(self, *numbers: int) -> None:
-        padding = loop.OPERATION_COLUMNS - len(numbers)
-        self.operations.append([*numbers, *[0] * padding])
-
-
-def _outputs_at_once(outputs: int) -> int:
-    """Return how many outputs a product computes at once, as equal as possible.
-
-    The rest needs the same width in samples: a wider one would add its residual twice.
-    """
-    equal = -(-outputs // -(-outputs // MAX_OUTPUTS))
-    for at_once in (equal, *range(MAX_OUTPUTS, 1, -1)):
-        rest = outputs % at_once or at_once
-        if product_width(rest) == product_width(at_once):
-            return at_once
-    return 1
-
-
-def _flatten(table: list[list[int]]) -> Table:
-    return np.array(table, np.int64).reshape(-1)
-
-
-def _activation_parameters(activation: EffectActivation, rows: int) -> Weights:
-    """Return the parameters of every row: (rows * PARAMETERS,)."""
-    parameters = np.zeros((rows, PARAMETERS), np.float32)
-    match activation.kind:
-        case "LeakyReLU" | "PReLU":
-            parameters[:, 0] = activation.slopes
-        case "Hardtanh":
-            parameters[:, :2] = (-1, 1)
-        case "LeakyHardtanh":
-            ends = (activation.low, activation.high)
-            parameters[:] = (*ends, activation.low_slope, activation.high_slope)
-    return parameters.reshape(-1)
-
-
 def _add_model(
-    builder: _ProgramBuilder, model: NamModel, x: Rows, size: float | None, is_outermost: bool
+    builder: ProgramBuilder, model: NamModel, x: Rows, size: float | None, is_outermost: bool
 ) -> Rows:
     """Add the operations of a model; return the rows of its output.
 
@@ -345,7 +88,7 @@ class _WaveNetTranslator:
 
     def __init__(
         self,
-        builder: _ProgramBuilder,
+        builder: ProgramBuilder,
         shape: FeedForwardShape,
         tensors: dict[str, Weights],
         has_fills: bool,
@@ -411,7 +154,7 @@ class _WaveNetTranslator:
         post = self.shape.post_head
         assert post is not None
         for index, kernel_size in enumerate(post.kernel_sizes):
-            history = self.builder.history(x.count, kernel_size - 1)
+            history = self.builder.history(x.channels, kernel_size - 1)
             self.builder.activate(post.activation, history, x)
             self.builder.mirror(history)
             weight = self.tensors[f"post_head.{index}.weight"]
@@ -482,19 +225,19 @@ class _LayerTranslator:
         slots = ("conv_post_film", "input_mixin_pre_film", "input_mixin_post_film")
         dilation = self.layer.dilation
         if groups == mixin_groups == 1 and not any(self.films[slot] for slot in slots):
-            more = [Source(self.condition, 0, mixin[:, :, 0])]
+            more = [ProductSource(self.condition, 0, mixin[:, :, 0])]
             builder.convolve(z, history, weight, bias, dilation, more=more)
             return
         builder.convolve(z, history, weight, bias, dilation, groups)
         self._film("conv_post_film", z)
         condition = self.condition
         if self.films["input_mixin_pre_film"]:
-            condition = builder.work(condition.count)
+            condition = builder.work(condition.channels)
             self._film("input_mixin_pre_film", self.condition, condition)
         if not self.films["input_mixin_post_film"]:
             builder.convolve(z, condition, mixin, groups=mixin_groups, residual=z)
             return
-        mixed = builder.work(z.count)
+        mixed = builder.work(z.channels)
         builder.convolve(mixed, condition, mixin, groups=mixin_groups)
         self._film("input_mixin_post_film", mixed)
         builder.combine(loop.ADD, z, z, mixed)
@@ -529,7 +272,7 @@ class _LayerTranslator:
         if not self.films["layer1x1_post_film"]:
             self.builder.convolve(following, a, weight, bias, groups=groups, residual=y)
             return
-        projected = self.builder.work(following.count)
+        projected = self.builder.work(following.channels)
         self.builder.convolve(projected, a, weight, bias, groups=groups)
         self._film("layer1x1_post_film", projected)
         self.builder.combine(loop.ADD, following, y, projected)
@@ -546,7 +289,7 @@ class _LayerTranslator:
                 old = head_sum if is_started else None
                 builder.convolve(head_sum, a, weight, bias, groups=groups, residual=old)
                 return
-            projected = builder.work(head_sum.count)
+            projected = builder.work(head_sum.channels)
             builder.convolve(projected, a, weight, bias, groups=groups)
             self._film("head1x1_post_film", projected)
             a = projected
@@ -561,7 +304,7 @@ class _LayerTranslator:
         if film is None:
             return
         name = f"{self.name}.{slot}"
-        factors = self.builder.work(2 * x.count if film.has_shift else x.count)
+        factors = self.builder.work(2 * x.channels if film.has_shift else x.channels)
         weight, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
         self.builder.convolve(factors, self.condition, weight, bias, groups=film.groups)
         if film.has_shift:
@@ -572,11 +315,11 @@ class _LayerTranslator:
 
 
 def _add_conv_net(
-    builder: _ProgramBuilder, shape: ConvNetShape, tensors: dict[str, Weights], x: Rows
+    builder: ProgramBuilder, shape: ConvNetShape, tensors: dict[str, Weights], x: Rows
 ) -> Rows:
     """Add the blocks and the linear head; the normalisation is part of the weights."""
     for index, dilation in enumerate(shape.dilations):
-        history = builder.history(x.count, dilation)
+        history = builder.history(x.channels, dilation)
         builder.combine(loop.COPY, history, x)
         builder.mirror(history)
         weight, bias = _normalised_block(shape, tensors, f"blocks.{index}")
@@ -604,7 +347,7 @@ def _normalised_block(
     return normalised.astype(np.float32), (bias - mean * scale).astype(np.float32)
 
 
-def _add_linear_filter(builder: _ProgramBuilder, tensors: dict[str, Weights], x: Rows) -> Rows:
+def _add_linear_filter(builder: ProgramBuilder, tensors: dict[str, Weights], x: Rows) -> Rows:
     """Add a product whose rows are one channel, each one sample later than the row before."""
     response = tensors["impulse_response"]
     past = len(response) - 1
@@ -612,6 +355,6 @@ def _add_linear_filter(builder: _ProgramBuilder, tensors: dict[str, Weights], x:
     builder.combine(loop.COPY, history, x)
     builder.mirror(history)
     out = builder.work(1)
-    source = Source(history, past, response[None, ::-1], stride=1)
+    source = ProductSource(history, past, response[None, ::-1], stride=1)
     builder.product(out, [source], tensors.get("bias"), None)
     return out
