@@ -33,7 +33,7 @@ COMMANDS = [
     "bench",
 ]
 COMMANDS += ["import", "ui", "doctor", "phones", "speak"]
-GROUPS = ["data", "evaluate", "compare", "images", "autoencoder", "hub"]
+GROUPS = ["data", "evaluate", "compare", "images", "autoencoder", "effects", "hub"]
 
 
 def test_help_imports_no_large_package():

@@ -25,6 +25,7 @@ from wavenet.cli import (
     compare_command,
     data_command,
     doctor_command,
+    effects_command,
     evaluate_command,
     generate_command,
     hub_command,
@@ -78,6 +79,7 @@ app.add_typer(evaluate_command.app, name="evaluate")
 app.add_typer(compare_command.app, name="compare")
 app.add_typer(images_command.app, name="images")
 app.add_typer(autoencoder_command.app, name="autoencoder")
+app.add_typer(effects_command.app, name="effects")
 app.add_typer(hub_command.app, name="hub")
 set_classes(app)
 
