@@ -60,7 +60,7 @@ def test_invalid_arguments_are_refused():
 
 
 def test_a_linear_function_has_no_aliases_and_a_known_alias_is_measured():
-    (linear,) = measure_aliases(lambda samples: 0.5 * samples, RATE, [1000])
+    (linear,) = measure_aliases(lambda samples: 0.5 * samples + 0.2, RATE, [1000])
     assert linear.level_db < -200 + 1
 
     def add_other(samples):

@@ -63,9 +63,7 @@ def check(
         raise typer.Exit(HAS_FAILED)
 
 
-def _read_and_measure(
-    dry: Path, wet: Path, channel: ChannelChoice
-) -> tuple["PairMeasures", int]:
+def _read_and_measure(dry: Path, wet: Path, channel: ChannelChoice) -> tuple["PairMeasures", int]:
     """Read both files at the rate of the dry one; return the measures, and the rate of the wet."""
     from audio_utils import io
     from wavenet.effects.pair_measurement import measure_pair

@@ -2,7 +2,7 @@
 
 Input: a function of waveforms. Output: levels in dB. The input is a sine with an odd number of
 periods in a power of 2 of samples: then no alias of a harmonic below that number falls on another
-harmonic, and every component is in one bin of the transform. Called by commands that measure effects.
+harmonic, and every component is in one bin of the transform. For measures of effects.
 """
 
 from collections.abc import Callable, Sequence

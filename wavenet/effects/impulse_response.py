@@ -1,8 +1,7 @@
 """Read impulse responses, such as those of loudspeaker cabinets and rooms.
 
 Input: an audio file with one or two channels, at any rate. Output: an `ImpulseResponse` at the rate
-of the sound that it will filter, for a `PartitionedConvolver`. Called by commands that render
-effects.
+of the sound that it will filter, for a `PartitionedConvolver`. For the rendering of effects.
 """
 
 import math

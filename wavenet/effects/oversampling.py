@@ -1,14 +1,15 @@
 """Oversampling by 2 or 4, so that a distortion makes fewer aliases.
 
-Input: blocks (n,) at a rate; between `up` and `down` the caller computes at 2 or 4 times that rate.
-Output: blocks (n,). A distortion makes harmonics above half the rate; they are folded to frequencies
-that are no harmonics (aliases). At a higher rate they have their own place, and `down` removes them.
+Input: blocks (n,) at a rate; between `up` and `down` the caller computes at 2 or 4 times that
+rate. Output: blocks (n,). A distortion makes harmonics above half the rate; they are folded to
+frequencies that are no harmonics (aliases). At a higher rate they have their own place, and `down`
+removes them.
 
 The filters are half-band filters with linear phase: every second coefficient is 0, apart from the
 middle one, so one of both phases is a delay. The first stage separates 0.45 of the rate from 0.55.
 The second stage, between 2 and 4 times the rate, has more space and is short. All state is in an
 `OversamplingState`. A network with dilations hears time in samples: at a higher rate its dilations
-must be multiplied by the factor. Called by commands that render effects.
+must be multiplied by the factor. For the rendering of effects.
 Source: Kaiser 1974, Nonrecursive digital filter design using the I0-sinh window function.
 """
 
@@ -91,8 +92,8 @@ def half_band(length: int) -> Samples:
     middle = length // 2
     beta = 0.1102 * (STOP_DB - 8.7)
     n = np.arange(length) - middle
-    window: Samples = np.kaiser(length, beta)
-    coefficients: Samples = 0.5 * np.sinc(n / 2) * window
+    windowed = 0.5 * np.sinc(n / 2) * np.kaiser(length, beta)
+    coefficients = np.asarray(windowed, np.float64)
     coefficients[n % 2 == 0] = 0.0
     # The odd ones sum to one half, so that both phases have the same gain.
     coefficients *= 0.5 / coefficients.sum()
@@ -144,4 +145,5 @@ def _decimate(h: Samples, pasts: list[Samples], stage: int, block: Samples) -> S
     start = past.shape[1] - (len(taps) - 1)
     filtered = np.convolve(phases[0, start:], taps, "valid")
     place = past.shape[1] - (middle + 1) // 2
-    return filtered + h[middle] * phases[1, place : place + count]
+    output: Samples = filtered + h[middle] * phases[1, place : place + count]
+    return output

@@ -1,8 +1,9 @@
 """Latency of a pair over time: dropped samples and clocks of different speed.
 
-Input: aligned waveforms. Output: a lag per window. The phases of a window are compared with those of
-the part of the recordings that is most coherent, so that an effect that delays frequencies
-differently has the lag 0 everywhere. The weights are the coherence and the square root of the power. Called by `pair_measurement`.
+Input: two waveforms and their lag. Output: a lag per window. The phases of a window are compared
+with those of the part of the recordings that is most coherent, so that an effect that delays
+frequencies differently has the lag 0 everywhere. The weights of the frequencies are the square
+roots of the coherence and of the power. Called by `pair_measurement`.
 """
 
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ def measure_lag_curve(dry: Samples, wet: Samples, rate: int, lag: int) -> LagCur
     starts = _loud_windows(dry_part, window)
     spectra = _window_spectra(dry_part, wet_part, starts, window)
     reference = np.conj(_best_reference(spectra))
-    kept, lags, misses = [], [], 0
+    kept: list[int] = []
+    lags: list[float] = []
+    misses = 0
     for start, (first, second) in zip(starts, spectra, strict=True):
         cross = np.conj(first) * second
         phases = unit_phases(cross) * np.sqrt(np.abs(cross)) * reference

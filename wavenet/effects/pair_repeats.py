@@ -17,7 +17,9 @@ from wavenet.effects.pair_levels import find_runs
 MAX_SEARCH_SECONDS = 600.0
 MIN_SHIFT_SECONDS = 0.5
 MIN_REPEAT_SECONDS = 0.5
-SETTLE_SECONDS = 0.05  # after the start of a part, where the effect still depends on what was before
+SETTLE_SECONDS = (
+    0.05  # after the start of a part, where the effect still depends on what was before
+)
 EQUAL_ESR = 1e-4  # of a block of the dry recording and its copy
 QUIET = 1e-3  # re the RMS of the recording: such blocks are not compared
 MAX_CANDIDATES = 8
@@ -91,9 +93,7 @@ def compare_repeats(
     return errors
 
 
-def wet_copies(
-    wet: Samples, part: RepeatedPart, lag: int, rate: int
-) -> tuple[Samples, Samples]:
+def wet_copies(wet: Samples, part: RepeatedPart, lag: int, rate: int) -> tuple[Samples, Samples]:
     """Return both wet copies of a part, of equal length, without the settling of the effect."""
     settle = round(SETTLE_SECONDS * rate)
     starts = [max(0, place + lag + settle) for place in (part.start, part.again)]

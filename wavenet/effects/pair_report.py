@@ -1,8 +1,8 @@
 """Judge a dry and a wet recording before an effect is trained on them.
 
 Input: a `PairMeasures`. Output: a `PairReport` with one check per possible fault: a verdict, a
-figure, and one sentence that says what it means and what to do. The limits are the constants of this
-file. Called by the command `wavenet effects check`; `pair_plots` draws a plot for each check.
+figure, and one sentence that says what it means and what to do. The limits are the constants of
+this file. Called by the command `wavenet effects check`; `pair_plots` draws a plot for each check.
 """
 
 from collections.abc import Callable
@@ -165,7 +165,7 @@ def _check_latency(m: PairMeasures) -> PairCheck:
     }
     by_clicks = "no click to compare with" if onset is None else f"{onset} by clicks"
     verdict = Verdict.PASS
-    words = f"the latency is {lag:.2f} samples by correlation, {by_clicks}; it is removed"
+    words = f"the latency is {round(lag, 2) + 0.0:.2f} samples by correlation, {by_clicks}; it is removed"
     if not m.correlation.is_found:
         verdict = Verdict.FAIL
         words = (
@@ -248,8 +248,8 @@ def _check_level(m: PairMeasures) -> PairCheck:
         if levels.rms_db < MIN_RMS_DB:
             verdict = Verdict.WARN
             words = (
-                f"the {name} recording is quiet ({levels.rms_db:.0f} dB RMS), so noise and rounding "
-                "count more; record it at a higher level"
+                f"the {name} recording is quiet ({levels.rms_db:.0f} dB RMS), so noise and "
+                "rounding count more; record it at a higher level"
             )
     if verdict is Verdict.PASS and abs(gain) > MAX_GAIN_DB:
         verdict = Verdict.WARN

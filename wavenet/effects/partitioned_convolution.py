@@ -9,7 +9,7 @@ spectrum of the input frame j of 2 B samples (the block j and the one before it)
 The sum for k >= 1 needs no new sample, so it is computed once per frame. A block that fills a part
 of a frame transforms the frame with zeros in place of the samples to come, which do not change the
 outputs before them. So every output is complete at once; blocks smaller than B cost one transform
-each. All state is in a `ConvolutionState`. Called by commands that render effects.
+each. All state is in a `ConvolutionState`. For the rendering of effects.
 Source: Stockham 1966, High-speed convolution and correlation; Oppenheim and Schafer, 8.7.3.
 """
 
@@ -139,7 +139,6 @@ class PartitionedConvolver:
         products = np.einsum("kcf,kcf->cf", self._spectra[1:], state.spectra[order])
         state.past[:] = products  # of one response and several channels, or the reverse, as well
         state.frame[:, : self.partition] = state.frame[:, self.partition :]
-        state.frame[:, self.partition :] = 0
         state.filled = 0
 
     def convolve(self, signal: NDArray[np.floating], with_tail: bool = False) -> Samples:
