@@ -165,7 +165,8 @@ def _check_latency(m: PairMeasures) -> PairCheck:
     }
     by_clicks = "no click to compare with" if onset is None else f"{onset} by clicks"
     verdict = Verdict.PASS
-    words = f"the latency is {round(lag, 2) + 0.0:.2f} samples by correlation, {by_clicks}; it is removed"
+    shown = round(lag, 2) + 0.0  # not -0.0
+    words = f"the latency is {shown:.2f} samples by correlation, {by_clicks}; it is removed"
     if not m.correlation.is_found:
         verdict = Verdict.FAIL
         words = (

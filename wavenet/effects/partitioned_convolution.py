@@ -7,9 +7,10 @@ spectrum of the input frame j of 2 B samples (the block j and the one before it)
     y_j = the last B samples of irfft(sum over k of H_k X_{j-k})
 
 The sum for k >= 1 needs no new sample, so it is computed once per frame. A block that fills a part
-of a frame transforms the frame with zeros in place of the samples to come, which do not change the
-outputs before them. So every output is complete at once; blocks smaller than B cost one transform
-each. All state is in a `ConvolutionState`. For the rendering of effects.
+of a frame transforms the frame with old values in place of the samples to come, which do not change
+the outputs before them. So every output is complete at once; a block smaller than B costs one
+transform of 2 B samples and its inverse. All state is in a `ConvolutionState`. For the rendering of
+effects.
 Source: Stockham 1966, High-speed convolution and correlation; Oppenheim and Schafer, 8.7.3.
 """
 
