@@ -157,6 +157,7 @@ class AudioStream:
 
     Attributes:
         sample_rate, original_rate, channels: as in `io.Recording`.
+        frames: of the file, by its header.
         clipped_samples: number of samples beyond +-1 so far.
         peak: largest magnitude of the blocks so far.
 
@@ -176,6 +177,7 @@ class AudioStream:
         check_peak: bool,
     ):
         self.original_rate, self.channels = file.samplerate, file.channels
+        self.frames = file.frames
         self.sample_rate = sample_rate or file.samplerate
         self.clipped_samples, self.peak = 0, 0.0
         self._path, self._file, self._channel = path, file, channel
@@ -197,12 +199,7 @@ class AudioStream:
             if peak > 1:
                 self.clipped_samples += int(np.count_nonzero(np.abs(block) > 1))
             yield block
-        largest = self.levels().peak
-        if self._check_peak and largest > MAX_PEAK:
-            raise AudioError(
-                f"{self._path} has values up to {largest:.3g}, expected -1 to 1; scale it and "
-                "export it again, or use --normalize."
-            )
+        self._refuse_peak(self.levels().peak)
         if not found:
             raise AudioError(f"{self._path} is too short to be resampled to {self.sample_rate} Hz.")
         if self._meter.is_silent_mix():
@@ -210,6 +207,20 @@ class AudioStream:
                 f"{self._path}: its channels cancel each other, so their mix is silence; use "
                 "one channel (--channel left), or half the difference (--channel side)."
             )
+
+    def frame_blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all channels (channels, T), at the rate of the file and not limited.
+
+        Raises:
+            AudioError: as in `blocks`, but for channels that cancel each other.
+        """
+        for block in _read_frames(self._path, self._file):
+            peak = float(np.abs(block).max())
+            self.peak = max(self.peak, peak)
+            if peak > 1:
+                self.clipped_samples += int(np.count_nonzero(np.abs(block) > 1))
+            yield np.ascontiguousarray(block.T)
+        self._refuse_peak(self.peak)
 
     def limited_blocks(self, gain: float = 1.0) -> Iterator[NDArray[np.float32]]:
         """Yield the blocks after a gain, limited to [-1, 1]."""
@@ -238,6 +249,14 @@ class AudioStream:
             self.clipped_samples if gain == 1 else 0,
             replace(self.levels(), gain=gain, notes=self._file.notes),
         )
+
+    def _refuse_peak(self, largest: float) -> None:
+        """Raise AudioError if the values are not those of a waveform."""
+        if self._check_peak and largest > MAX_PEAK:
+            raise AudioError(
+                f"{self._path} has values up to {largest:.3g}, expected -1 to 1; scale it and "
+                "export it again, or use --normalize."
+            )
 
     def _resample(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Resample block by block; the result is that of one call, bit for bit."""
@@ -313,6 +332,17 @@ def _check_header(
 def _read_mono(
     path: str | Path, file: VerifiedFile, meter: LevelMeter, channel: Channel
 ) -> Iterator[NDArray[np.float32]]:
+    """Yield the chosen channel of every block."""
+    for block in _read_frames(path, file):
+        try:
+            mono = select_channel(block, channel)
+        except AudioError as error:
+            raise AudioError(f"{path} {error}.") from None
+        meter.add(block, mono)
+        yield mono
+
+
+def _read_frames(path: str | Path, file: VerifiedFile) -> Iterator[NDArray[np.float32]]:
     """Decode block by block: memory depends on the real length, not on the count in the header."""
     invalid, first_invalid, found = 0, 0, 0
     while found <= file.frames:
@@ -324,12 +354,7 @@ def _read_mono(
             first_invalid = first_invalid if invalid else found + int(is_invalid.argmax())
             invalid += int(np.count_nonzero(is_invalid))
         else:
-            try:
-                mono = select_channel(block, channel)
-            except AudioError as error:
-                raise AudioError(f"{path} {error}.") from None
-            meter.add(block, mono)
-            yield mono
+            yield block
         found += len(block)
     if found != file.frames:
         raise AudioError(

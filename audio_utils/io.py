@@ -30,7 +30,7 @@ from audio_utils.errors import AudioError
 from audio_utils.levels import Channel, Levels
 
 # The size field of RIFF has 32 bits; the margin is for the header.
-_MAX_WAV_BYTES = 2**32 - 4096
+MAX_WAV_BYTES = 2**32 - 4096
 
 _FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".wav": ("WAV", ("PCM_16", "PCM_24", "FLOAT")),
@@ -39,7 +39,7 @@ _FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".mp3": ("MP3", ("MPEG_LAYER_III",)),
 }
 WRITTEN_SUFFIXES = tuple(_FORMATS)
-_BITS = {"PCM_16": 16, "PCM_24": 24}
+PCM_BITS = {"PCM_16": 16, "PCM_24": 24}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def write(
         AudioError: the waveform is empty, not finite or of the wrong shape; the format cannot
             store it; the file cannot be written.
     """
-    kind, subtype = _resolve_format(path, subtype)
+    kind, subtype = resolve_format(path, subtype)
     check_sample_rate(sample_rate, f"{path}: the sample rate")
     samples = _as_array(path, waveform)
     clipped = 0
@@ -161,14 +161,14 @@ def check_format(path: str | Path, sample_rate: int | None, subtype: str = "PCM_
     Raises:
         AudioError: the suffix is unknown, or the format does not support the subtype or the rate.
     """
-    kind, subtype = _resolve_format(path, subtype)
+    kind, subtype = resolve_format(path, subtype)
     if sample_rate is not None:
         check_sample_rate(sample_rate, f"{path}: the sample rate")
         # libsndfile knows the rates of a format only when it opens a file.
         _encode(path, np.zeros((1, 1), np.float32), sample_rate, kind, subtype)
 
 
-def _resolve_format(path: str | Path, subtype: str) -> tuple[str, str]:
+def resolve_format(path: str | Path, subtype: str) -> tuple[str, str]:
     """Return the format of a file name, and the subtype that it stores."""
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
@@ -193,7 +193,7 @@ def _as_array(path: str | Path, waveform: Tensor | NDArray[Any]) -> NDArray[np.f
             f"{path}: expected (channels, T) with at most {MAX_CHANNELS} channels, got {shape}; "
             "is it transposed?"
         )
-    if int(np.prod(shape)) * 4 > _MAX_WAV_BYTES:
+    if int(np.prod(shape)) * 4 > MAX_WAV_BYTES:
         raise AudioError(f"{path}: {shape} samples are too many for one file; split it.")
     if isinstance(waveform, Tensor):
         is_floating = waveform.is_floating_point()
@@ -217,8 +217,8 @@ def _encode(
     path: str | Path, samples: NDArray[np.float32], sample_rate: int, kind: str, subtype: str
 ) -> bytes:
     values: NDArray[Any] = samples
-    if subtype in _BITS:
-        values = _quantise(samples, _BITS[subtype])
+    if subtype in PCM_BITS:
+        values = quantise(samples, PCM_BITS[subtype])
     buffer = io.BytesIO()
     try:
         with soundfile.SoundFile(
@@ -234,8 +234,8 @@ def _encode(
     return buffer.getvalue()
 
 
-def _quantise(samples: NDArray[np.float32], bits: int) -> NDArray[Any]:
-    """Round to signed integers of 16 bits, or of 24 bits in the upper bytes of int32."""
+def quantise(samples: NDArray[np.floating[Any]], bits: int) -> NDArray[Any]:
+    """Round samples in [-1, 1] to int16, or to 24 bits in the upper bytes of int32."""
     scale = 2 ** (bits - 1)
     rounded = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
     integers: NDArray[Any] = rounded.astype(np.int16 if bits == 16 else np.int32)

@@ -1,0 +1,67 @@
+"""Load an effect from a path, whatever its kind; the only place that knows the kinds.
+
+Input: a path. Output: a `LoadedEffect`, which returns a `NamModel` for a setting of its knobs.
+Called by the commands, the batches of effects and the studio.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wavenet.effects.nam_file import parse_effect_json, parse_nam, read_effect_bytes
+from wavenet.effects.nam_model import NamModel
+from wavenet.effects.pedalnet_file import is_pedalnet, parse_pedalnet
+from wavenet.errors import ConditionError
+
+NO_VALUES: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedEffect:
+    """An effect and its knobs.
+
+    Attributes:
+        name: of the file or folder, without suffix.
+        file_format: nam or pedalnet.
+        knobs: default values by name; values are from 0 to 1.
+        make_model: the model at a complete setting of the knobs.
+    """
+
+    name: str
+    file_format: str
+    make_model: Callable[[Mapping[str, float]], NamModel]
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+    def model_at(self, values: Mapping[str, float] = NO_VALUES) -> NamModel:
+        """Return the model at a setting of the knobs; a knob without a value has its default.
+
+        Raises:
+            ConditionError: a knob is unknown, or its value is out of range.
+        """
+        for name, value in values.items():
+            if name not in self.knobs:
+                known = f"its knobs are {', '.join(self.knobs)}" if self.knobs else "it has none"
+                raise ConditionError(f"the effect {self.name} has no knob {name}; {known}")
+            if not 0 <= value <= 1:
+                raise ConditionError(
+                    f"the knob {name}: expected a number from 0 to 1, found {value:g}"
+                )
+        return self.make_model({**self.knobs, **values})
+
+
+def load_effect(path: Path) -> LoadedEffect:
+    """Load an effect.
+
+    Args:
+        path: a `.nam` file, or a JSON file of PedalNetRT.
+    Raises:
+        EffectFileError: one sentence: what was expected, what was found.
+    """
+    content = read_effect_bytes(path)
+    if is_pedalnet(parse_effect_json(content, str(path))):
+        return _without_knobs(path, "pedalnet", parse_pedalnet(content, str(path)))
+    return _without_knobs(path, "nam", parse_nam(content, str(path)))
+
+
+def _without_knobs(path: Path, file_format: str, model: NamModel) -> LoadedEffect:
+    return LoadedEffect(path.stem, file_format, lambda values: model)
