@@ -6,6 +6,8 @@ length. Input: blocks of a waveform. Called by `wavenet speak` and the rendering
 """
 
 import contextlib
+import errno
+import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,8 @@ from audio_utils.errors import AudioError
 from audio_utils.io import MAX_WAV_BYTES, PCM_BITS, check_format, quantise, resolve_format
 
 _UNKNOWN_BYTES = 0xFFFFFFFF  # in the size fields of a WAV header: until the end of the stream
+
+_SYSTEM_ERROR = 2  # of libsndfile: a system call failed
 
 WriteBlock = Callable[[Tensor], None]
 
@@ -66,10 +70,17 @@ class BlockWriter:
         try:
             self._file.write(np.ascontiguousarray(values))
         except AssertionError:  # fewer were written
-            raise AudioError(
-                f"Cannot write {self._path}: the disk is full; free some space or choose another."
-            ) from None
+            raise _write_error(self._path, _full_disk()) from _full_disk()
         self.frames += len(values)
+
+
+def _full_disk() -> OSError:
+    """Return the cause that libsndfile does not tell."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _write_error(path: str | Path, error: OSError) -> AudioError:
+    return AudioError(f"Cannot write {path}: {os_error_reason(error)}.")
 
 
 @contextlib.contextmanager
@@ -108,11 +119,13 @@ def open_block_writer(
                 writer = BlockWriter(path, file, subtype)
                 yield writer
             if kind != "MP3" and soundfile.info(temporary).frames != writer.frames:
-                raise AudioError(f"Cannot write {path}: the disk is full; free some space.")
+                raise _write_error(path, _full_disk()) from _full_disk()
     except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            raise _write_error(path, _full_disk()) from _full_disk()
         raise AudioError(f"Cannot write {path}{libsndfile_message(error)}.") from error
     except OSError as error:
-        raise AudioError(f"Cannot write {path}: {os_error_reason(error)}.") from error
+        raise _write_error(path, error) from error
 
 
 @contextlib.contextmanager

@@ -11,23 +11,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wavenet.terminal import print_above_bar
 
 if TYPE_CHECKING:
     from wavenet.batch.clip_writer import Record
-    from wavenet.batch.tasks import ClipTask
 
 LINE_SECONDS = 10.0  # between two lines of progress if stderr is not a terminal
 _STOPPING = "finishing the active clips; press Ctrl-C again to stop at once"
 _STOPPED = "stopped; the same command resumes"
 
 
+class ShownTask(Protocol):
+    """What the bar shows of a clip, of any kind of batch."""
+
+    @property
+    def identity(self) -> str:
+        """The id."""
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+
+
 class BatchProgressBar:
     """Clips, seconds of audio, speed and remaining time; a `batch.run.BatchProgress`.
 
-    On a terminal this is a bar, otherwise a line every `LINE_SECONDS`.
+    Also for a batch of effects. On a terminal a bar, otherwise a line every `LINE_SECONDS`.
 
     Attributes:
         generated_seconds: seconds of audio generated so far.
@@ -91,13 +102,13 @@ class BatchProgressBar:
         """Print a message above the bar."""
         print_above_bar(self._console, text)
 
-    def skip_clip(self, task: "ClipTask") -> None:
+    def skip_clip(self, task: ShownTask) -> None:
         """Count a clip that an earlier call finished."""
         self._finished += 1
         self._seconds -= task.seconds
         self._bar.update(self._task, finished=self._finished, total=self._seconds)
 
-    def finish_clip(self, task: "ClipTask", record: "Record") -> None:
+    def finish_clip(self, task: ShownTask, record: "Record") -> None:
         """Count a clip; print the error if it failed."""
         self._finished += 1
         self._bar.update(self._task, finished=self._finished)

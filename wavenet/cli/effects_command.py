@@ -2,14 +2,23 @@
 
 import typer
 
+from wavenet.cli.effects_batch_command import batch
 from wavenet.cli.effects_check_command import check
+from wavenet.cli.effects_info_command import info
+from wavenet.cli.effects_render_command import render
 
-app = typer.Typer(help="Check recordings of amplifiers and effects.", no_args_is_help=True)
+app = typer.Typer(
+    help="Play sound through amplifiers and effects, and check recordings of them.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
 def effects() -> None:
-    """Check recordings of amplifiers and effects."""
+    """Play sound through amplifiers and effects, and check recordings of them."""
 
 
+app.command()(render)
+app.command()(batch)
+app.command()(info)
 app.command()(check)

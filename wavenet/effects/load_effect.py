@@ -4,14 +4,15 @@ Input: a path. Output: a `LoadedEffect`, which returns a `NamModel` for a settin
 Called by the commands, the batches of effects and the studio.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wavenet.effects.nam_file import parse_effect_json, parse_nam, read_effect_bytes
+from wavenet.effects.nam_file import SUFFIX, parse_effect_json, parse_nam, read_effect_bytes
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.pedalnet_file import is_pedalnet, parse_pedalnet
-from wavenet.errors import ConditionError
+from wavenet.errors import ConditionError, EffectFileError
 
 NO_VALUES: Mapping[str, float] = {}
 
@@ -61,6 +62,31 @@ def load_effect(path: Path) -> LoadedEffect:
     if is_pedalnet(parse_effect_json(content, str(path))):
         return _without_knobs(path, "pedalnet", parse_pedalnet(content, str(path)))
     return _without_knobs(path, "nam", parse_nam(content, str(path)))
+
+
+def find_effects(path: Path) -> list[Path]:
+    """Return the effects at a path: itself, or of a folder all `.nam` files in it.
+
+    Raises:
+        EffectFileError: there is nothing, or the folder has no effect.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise EffectFileError(f"{path} does not exist; expected an effect, or a folder of them")
+    found = sorted(file for file in path.rglob(f"*{SUFFIX}") if file.is_file())
+    if not found:
+        raise EffectFileError(f"the folder {path} has no {SUFFIX} files")
+    return found
+
+
+def effect_digest(path: Path) -> str:
+    """Return a hash of everything that determines an effect.
+
+    Raises:
+        EffectFileError: it cannot be read.
+    """
+    return hashlib.sha256(read_effect_bytes(path)).hexdigest()
 
 
 def _without_knobs(path: Path, file_format: str, model: NamModel) -> LoadedEffect:

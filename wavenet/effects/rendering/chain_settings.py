@@ -24,6 +24,8 @@ class ChainSettings:
 
     Attributes:
         input_gain_db: before the model: how hard it is driven, dB.
+        interface_dbu: level of a sine that is full scale at the interface of the recording, dBu;
+            the model then gets the level with which its maker recorded. None: not calibrated.
         matches_loudness: scale the output of the model by the loudness in its file, so that all
             models are about equally loud.
         mix: part of the wet sound from 0, only the dry sound, to 1, only the wet sound.
@@ -36,6 +38,7 @@ class ChainSettings:
     """
 
     input_gain_db: float = 0.0
+    interface_dbu: float | None = None
     matches_loudness: bool = False
     mix: float = 1.0
     trim_db: float = 0.0
@@ -50,6 +53,10 @@ class ChainSettings:
                 raise ConfigError(
                     f"{name}: expected {-MAX_GAIN_DB:g} to {MAX_GAIN_DB:g} dB, found {gain:g}"
                 )
+        if self.interface_dbu is not None and not -60 <= self.interface_dbu <= 60:
+            raise ConfigError(
+                f"the interface level: expected -60 to 60 dBu, found {self.interface_dbu:g}"
+            )
         if not 0 <= self.mix <= 1:
             raise ConfigError(f"the mix: expected 0 (only dry) to 1 (only wet), found {self.mix:g}")
         if self.oversampling not in FACTORS:
@@ -82,7 +89,7 @@ def calibration_gain_db(model: NamModel, interface_dbu: float) -> float:
 
     Args:
         model: with `input_level_dbu` in its metadata.
-        interface_dbu: level of a sine that is full scale at the interface of the recording, dBu.
+        interface_dbu: as in `ChainSettings`.
     Raises:
         ConfigError: the file does not say its level.
     """

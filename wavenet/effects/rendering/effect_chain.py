@@ -31,7 +31,12 @@ from wavenet.effects.impulse_response import ImpulseResponse
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.oversampling import Oversampler, OversamplingState
 from wavenet.effects.partitioned_convolution import ConvolutionState, PartitionedConvolver
-from wavenet.effects.rendering.chain_settings import ChainSettings, gain_of, loudness_gain_db
+from wavenet.effects.rendering.chain_settings import (
+    ChainSettings,
+    calibration_gain_db,
+    gain_of,
+    loudness_gain_db,
+)
 from wavenet.effects.rendering.oversampled_model import oversample_model, select_size
 from wavenet.errors import ConfigError
 
@@ -110,7 +115,10 @@ class EffectChain:
         chosen = select_size(model, settings.size)
         self._engine = load_engine(oversample_model(chosen, settings.oversampling))
         self._oversampler = Oversampler(settings.oversampling)
-        self._input_gain = np.float32(gain_of(settings.input_gain_db))
+        driven = settings.input_gain_db
+        if settings.interface_dbu is not None:
+            driven += calibration_gain_db(model, settings.interface_dbu)
+        self._input_gain = np.float32(gain_of(driven))
         matched = loudness_gain_db(model) if settings.matches_loudness else 0.0
         self._wet_gain = np.float32(gain_of(matched) * settings.mix)
         self._dry_gain = np.float32(1 - settings.mix)
