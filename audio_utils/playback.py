@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from audio_utils import io
 from audio_utils.errors import AudioError
 from audio_utils.optional_packages import install_command
+from audio_utils.sound_devices import import_sounddevice
 
 # Programs that play a WAV file, with the options for doing only that.
 PLAYERS: dict[str, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ def check_player() -> None:
     Raises:
         AudioError: neither sounddevice nor a player is installed.
     """
-    if _import_sounddevice() is None and not _find_players():
+    if import_sounddevice() is None and not _find_players():
         raise AudioError(
             f"sound cannot be played: none of {', '.join(PLAYERS)} is installed; install one, or "
             f"the package sounddevice with `{install_command('live')}`"
@@ -51,7 +51,7 @@ def play(waveform: Tensor, sample_rate: int) -> None:
         AudioError: there is no player, or none finds a sound device.
     """
     check_player()
-    sounddevice = _import_sounddevice()
+    sounddevice = import_sounddevice()
     if sounddevice is not None:
         try:
             sounddevice.play(waveform.numpy(), sample_rate, blocking=True)
@@ -81,12 +81,3 @@ def _play_file(path: Path) -> None:
 
 def _find_players() -> list[str]:
     return [path for name in PLAYERS if (path := shutil.which(name))]
-
-
-def _import_sounddevice() -> Any:
-    """Return the package; None if it or its library PortAudio is missing."""
-    try:
-        import sounddevice
-    except (ImportError, OSError):
-        return None
-    return sounddevice

@@ -26,7 +26,7 @@ def no_player(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("a sample was generated")
 
-    monkeypatch.setattr(playback, "_import_sounddevice", lambda: None)
+    monkeypatch.setattr(playback, "import_sounddevice", lambda: None)
     monkeypatch.setattr(playback, "_find_players", lambda: [])
     monkeypatch.setattr("wavenet.generation.generate.generate_many", fail)
 

@@ -5,6 +5,7 @@ import typer
 from wavenet.cli.effects_batch_command import batch
 from wavenet.cli.effects_check_command import check
 from wavenet.cli.effects_info_command import info
+from wavenet.cli.effects_live_command import live
 from wavenet.cli.effects_render_command import render
 
 app = typer.Typer(
@@ -20,5 +21,6 @@ def effects() -> None:
 
 app.command()(render)
 app.command()(batch)
+app.command()(live)
 app.command()(info)
 app.command()(check)
