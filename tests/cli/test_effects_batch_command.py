@@ -147,7 +147,5 @@ def test_a_killed_batch_is_resumed_to_the_same_files(run_command, folder, rng):
     assert code == 0
     assert 5 < result["already_done"] == 64 - result["done"]
     files = {path.name: path.read_bytes() for path in whole.glob("*.wav")}
-    assert {
-        p.name: p.read_bytes() for p in (folder / "wet").iterdir() if p.suffix == ".wav"
-    } == files
+    assert {path.name: path.read_bytes() for path in (folder / "wet").glob("*.wav")} == files
     assert len(files) == 64

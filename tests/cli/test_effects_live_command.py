@@ -117,7 +117,8 @@ def test_sound_runs_limited_for_the_given_time(run_command, sound, amp, tmp_path
     soundfile.write(tmp_path / "cab.wav", [1.0, 0.5], 48_000)
     code, out, err = run_command(
         "effects", "live", "-m", amp, "--input", "Box", "--output", "1", "--channel", 2, "--block",
-        64, "--ceiling", -6, "--seconds", 0.3, "--ir", tmp_path / "cab.wav", "--mix", 0.9,
+        64, "--ceiling", -6, "--input-gain", 40, "--seconds", 0.3, "--mix", 0.9,
+        "--ir", tmp_path / "cab.wav",
     )  # fmt: skip
     assert (code, out) == (0, "")
     assert "latency 10.0 ms: input 4.0, output 6.0, chain 0.0" in err
@@ -131,15 +132,19 @@ def test_sound_runs_limited_for_the_given_time(run_command, sound, amp, tmp_path
 
 
 def test_ctrl_c_is_the_usual_end(run_command, sound, amp):
-    timer = threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT))
     main = threading.main_thread().ident
-    timer = threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT))
-    timer.start()
+
+    def interrupt():
+        while not any(len(stream.played) == sound.blocks for stream in sound.streams):
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
     start = time.monotonic()
-    code, _, err = run_command("effects", "live", "-m", amp)
+    code, _, err = run_command("effects", "live", "-m", amp, "--seconds", 60)
     assert code == 0
     assert time.monotonic() - start < 60
-    assert "blocks; " in err
+    assert "100 blocks; " in err
     assert sound.streams[0].is_closed
 
 

@@ -58,11 +58,12 @@ def live(
     limiter: Annotated[
         bool,
         typer.Option(
-            "--limiter/--no-limiter", help="Keep the output below --ceiling, or only cut it off."
+            "--limiter/--no-limiter",
+            help="Keep the output below --ceiling, or only cut it off at full scale.",
         ),
     ] = True,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", min=0, help="End after this time.")
+        float | None, typer.Option("--seconds", "-t", min=0, help="End after this time.")
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
