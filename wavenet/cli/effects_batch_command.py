@@ -18,14 +18,7 @@ from wavenet.cli.batch_progress import BatchProgressBar, set_event_on_interrupt
 from wavenet.cli.effects_options import (
     MODEL_HELP,
     ChainOptions,
-    InputChannelOption,
-    IrOption,
-    RatePolicyChoice,
-    RatePolicyOption,
-    SubtypeChoice,
-    SubtypeOption,
-    TailOption,
-    check_subtype,
+    WetFileOptions,
 )
 from wavenet.cli.option_groups import expand_option_groups
 from wavenet.cli.options import JsonOption, QuietOption, print_message
@@ -34,7 +27,9 @@ from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.batch.effect_batch import EffectBatchResult
-    from wavenet.batch.effect_tasks import EffectTask
+    from wavenet.batch.effect_tasks import EffectBatchSettings, EffectTask
+
+_TYPICAL_RATE = 44_100  # Hz, for the space that is needed at least
 
 
 @expand_option_groups
@@ -47,7 +42,7 @@ def batch(
         typer.Option("--model", "-m", help=f"{MODEL_HELP} Or a folder of .nam files. Repeatable."),
     ],
     chain: ChainOptions,
-    ir: IrOption = None,
+    files: WetFileOptions,
     out_dir: Annotated[
         Path, typer.Option("--out-dir", "-o", help="Folder for the files and results.jsonl.")
     ] = Path("wet"),
@@ -55,10 +50,6 @@ def batch(
         str, typer.Option(help="File names: {input}, {model}, {folder}, {number}, {ext}.")
     ] = "{input}_{model}.{ext}",
     format_: Annotated[str, typer.Option("--format", help="wav, flac, ogg or mp3.")] = "wav",
-    channel: InputChannelOption = None,
-    rate_policy: RatePolicyOption = RatePolicyChoice.RESAMPLE,
-    subtype: SubtypeOption = SubtypeChoice.PCM_24,
-    tail: TailOption = False,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Processes; each uses one core.")
     ] = 1,
@@ -76,38 +67,15 @@ def batch(
     Files are like those of `wavenet effects render`. A recording or a model that cannot be used
     costs only its own files; the exit code is then 3.
     """
-    if format_ not in FORMATS:
-        raise ConfigError(f"--format must be {', '.join(FORMATS)}; found {format_!r}")
-    check_subtype(subtype.value if format_ in ("wav", "flac") else "", f".{format_}")
-
     from wavenet.batch.effect_batch import run_effect_batch
-    from wavenet.batch.effect_tasks import EffectBatchSettings, plan_effect_tasks
-    from wavenet.batch.output_folder import check_output_folder
-    from wavenet.batch.output_suffix import check_suffix
-    from wavenet.disk_space import audio_bytes, check_free_space
-    from wavenet.effects.load_effect import find_effects
-    from wavenet.effects.rendering.render_file import FileSettings
 
-    check_suffix(name_template, format_, "--name-template")
-    settings = EffectBatchSettings(
-        chain.settings(rate_policy.value),
-        chain.knob_values(),
-        None if ir is None else str(ir),
-        FileSettings(channel.value if channel else None, subtype.value, tail),
-        *(format_, name_template),
-    )
     sources = find_recordings(inputs)
-    check_output_folder(out_dir, sources[0])
-    effects = [found for path in models for found in find_effects(path)]
-    tasks = plan_effect_tasks(sources, effects, settings)
+    settings = _make_settings(chain, files, format_, name_template)
+    tasks = _plan(sources, models, settings, out_dir)
     if dry_run:
         for task in tasks:
             print_line(out_dir / task.output)
         return
-    samples = sum(round(48_000 * task.seconds) for task in tasks)
-    check_free_space(
-        out_dir, audio_bytes(f".{format_}", samples, subtype.value), "the files", "--out-dir"
-    )
     start = time.perf_counter()
     progress = BatchProgressBar(len(tasks), sum(task.seconds for task in tasks), quiet)
     with set_event_on_interrupt() as stop, progress:
@@ -117,6 +85,53 @@ def batch(
         raise typer.Exit(INTERRUPTED)
     if result.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _make_settings(
+    chain: ChainOptions, files: WetFileOptions, file_format: str, template: str
+) -> "EffectBatchSettings":
+    """Return the settings of all files.
+
+    Raises:
+        ConfigError, ConditionError: an option is invalid.
+    """
+    from wavenet.batch.effect_tasks import EffectBatchSettings
+    from wavenet.batch.output_suffix import check_suffix
+
+    if file_format not in FORMATS:
+        raise ConfigError(f"--format must be {', '.join(FORMATS)}; found {file_format!r}")
+    check_suffix(template, file_format, "--name-template")
+    return EffectBatchSettings(
+        chain=chain.settings(files.rate_policy.value),
+        knobs=chain.knob_values(),
+        response=None if files.ir is None else str(files.ir),
+        files=files.settings(f".{file_format}", overwrite=True),
+        file_format=file_format,
+        name_template=template,
+    )
+
+
+def _plan(
+    sources: Sequence[Path], models: Sequence[Path], settings: "EffectBatchSettings", folder: Path
+) -> "list[EffectTask]":
+    """Return the tasks, after checking the folder and its disk.
+
+    Raises:
+        FolderError: the folder cannot be written, or its disk has too little space.
+        EffectFileError: a model is missing.
+    """
+    from wavenet.batch.effect_tasks import plan_effect_tasks
+    from wavenet.batch.output_folder import check_output_folder
+    from wavenet.disk_space import audio_bytes, check_free_space
+    from wavenet.effects.load_effect import find_effects
+
+    check_output_folder(folder, sources[0])
+    effects = [found for path in models for found in find_effects(path)]
+    tasks = plan_effect_tasks(sources, effects, settings)
+    samples = sum(round(_TYPICAL_RATE * task.seconds) for task in tasks)
+    needed = audio_bytes(f".{settings.file_format}", samples, settings.files.subtype)
+    check_free_space(folder, needed, "the files", "--out-dir")
+    return tasks
 
 
 def find_recordings(inputs: Sequence[Path]) -> list[Path]:

@@ -8,7 +8,8 @@ import gc
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,29 +30,39 @@ METER_SECONDS = 0.1  # between two updates of the line on a terminal
 LINE_SECONDS = 10.0  # between two lines elsewhere
 
 
-@expand_option_groups
-def live(
-    chain: ChainOptions,
-    model: Annotated[Path | None, typer.Option("--model", "-m", help=MODEL_HELP)] = None,
-    ir: IrOption = None,
-    list_: Annotated[
-        bool, typer.Option("--list", help="Print the sound devices and do nothing else.")
-    ] = False,
+# The first line of the docstring is the title of a group of options in --help.
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Devices."""
+
     input_: Annotated[
         str | None, typer.Option("--input", help="Device that records: number or part of its name.")
-    ] = None,
+    ] = None
     output: Annotated[
         str | None, typer.Option("--output", help="Device that plays: number or part of its name.")
-    ] = None,
+    ] = None
     channel: Annotated[
         int, typer.Option("--channel", min=1, max=256, help="Input channel of the instrument.")
-    ] = 1,
+    ] = 1
     block: Annotated[
         int,
         typer.Option(
             "--block", min=16, max=8192, help="Samples per block: fewer are less latency."
         ),
-    ] = 128,
+    ] = 128
+
+
+@expand_option_groups
+def live(
+    chain: ChainOptions,
+    devices: DeviceOptions,
+    model: Annotated[Path | None, typer.Option("--model", "-m", help=MODEL_HELP)] = None,
+    ir: IrOption = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print the sound devices and do nothing else.")
+    ] = False,
     ceiling: Annotated[
         float, typer.Option("--ceiling", help="The output is never louder, dB re full scale.")
     ] = -3.0,
@@ -75,24 +86,39 @@ def live(
     if list_:
         _print_devices()
         return
+    from audio_utils.sound_devices import require_sounddevice
+
     if model is None:
         raise ConfigError("--model is missing; expected a .nam file, or --list")
+    require_sounddevice()  # before anything is compiled
+    effect_chain = _make_chain(model, chain, ir)
+    effect, stream = _open_stream(effect_chain, devices, ceiling, limiter)
+    with _without_collection(), stream as running:
+        print_message(describe_latency(running.latency, effect_chain, devices.block))
+        _watch(running, effect, seconds, quiet)
+    print_message(f"{effect.status.blocks:,} blocks; {_describe_counts(effect)}")
+
+
+def _open_stream(
+    chain: "EffectChain", options: DeviceOptions, ceiling: float, limiter: bool
+) -> "tuple[LiveEffect, AbstractContextManager[Any]]":
+    """Return the callback, and the stream that will call it.
+
+    Raises:
+        AudioError: there are no such devices.
+        ConfigError: the channel or the ceiling is out of range.
+    """
     from audio_utils.sound_devices import count_channels, open_live_stream, require_sounddevice
     from wavenet.effects.rendering.live_effect import LiveEffect
 
-    package = require_sounddevice()
-    devices = (_device(input_), _device(output))
-    effect_chain = _make_chain(model, chain, ir)
+    abort = require_sounddevice().CallbackAbort
+    devices = (_device(options.input_), _device(options.output))
     found = count_channels(devices[0], "input")
-    if channel > found:
-        raise ConfigError(f"--channel {channel}: the input device has {found} channels")
-    channels = (channel, min(2, count_channels(devices[1], "output")))
-    effect = LiveEffect(effect_chain, block, channel - 1, ceiling, limiter, package.CallbackAbort)
-    stream = open_live_stream(effect, effect_chain.sample_rate, block, devices, channels)
-    with _without_collection(), stream as running:
-        print_message(describe_latency(running.latency, effect_chain, block))
-        _watch(running, effect, seconds, quiet)
-    print_message(f"{effect.status.blocks:,} blocks; {_describe_counts(effect)}")
+    if options.channel > found:
+        raise ConfigError(f"--channel {options.channel}: the input device has {found} channels")
+    channels = (options.channel, min(2, count_channels(devices[1], "output")))
+    effect = LiveEffect(chain, options.block, options.channel - 1, ceiling, limiter, abort)
+    return effect, open_live_stream(effect, chain.sample_rate, options.block, devices, channels)
 
 
 def _make_chain(model: Path, options: ChainOptions, ir: Path | None) -> "EffectChain":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wavenet.effects.load_effect import LoadedEffect
     from wavenet.effects.nam_model import NamModel
     from wavenet.effects.rendering.chain_settings import ChainSettings
+    from wavenet.effects.rendering.render_file import FileSettings
 
 MODEL_HELP = "A .nam file, a JSON file of PedalNetRT, or the folder of a trained effect."
 
@@ -42,26 +43,7 @@ IrOption = Annotated[
     Path | None,
     typer.Option("--ir", help="Impulse response of a cabinet or a room: a mono or stereo file."),
 ]
-RatePolicyOption = Annotated[
-    RatePolicyChoice,
-    typer.Option(
-        "--rate-policy", help="Sound at another rate than that of the model: resample or refuse it."
-    ),
-]
-SubtypeOption = Annotated[
-    SubtypeChoice,
-    typer.Option("--subtype", help="Samples of .wav and .flac; FLOAT (.wav only) has no limit."),
-]
-TailOption = Annotated[
-    bool, typer.Option("--tail", help="Keep the sound of the impulse response after the end.")
-]
-InputChannelOption = Annotated[
-    ChannelChoice | None,
-    typer.Option("--channel", help=f"{CHANNEL_HELP} By default all, each filtered separately."),
-]
-
-
-# The first line of the docstring is the title of a group of options in --help.
+# The first line of each docstring is the title of a group of options in --help.
 
 
 @dataclass(frozen=True)
@@ -132,6 +114,51 @@ class ChainOptions:
         return {name: parse_number(text, f"--set {name}", float) for name, text in texts.items()}
 
 
+@dataclass(frozen=True)
+class WetFileOptions:
+    """Files."""
+
+    ir: IrOption = None
+    channel: Annotated[
+        ChannelChoice | None,
+        typer.Option("--channel", help=f"{CHANNEL_HELP} By default all, each filtered separately."),
+    ] = None
+    rate_policy: Annotated[
+        RatePolicyChoice,
+        typer.Option(
+            "--rate-policy",
+            help="Sound at another rate than that of the model: resample or refuse it.",
+        ),
+    ] = RatePolicyChoice.RESAMPLE
+    subtype: Annotated[
+        SubtypeChoice,
+        typer.Option(
+            "--subtype", help="Samples of .wav and .flac; FLOAT (.wav only) has no limit."
+        ),
+    ] = SubtypeChoice.PCM_24
+    tail: Annotated[
+        bool, typer.Option("--tail", help="Keep the sound of the impulse response after the end.")
+    ] = False
+
+    def settings(self, suffix: str, overwrite: bool) -> "FileSettings":
+        """Return how files are read and written.
+
+        Args:
+            suffix: of the files that are written.
+            overwrite: whether they may be replaced.
+        Raises:
+            ConfigError: the format does not store these samples.
+        """
+        from wavenet.effects.rendering.render_file import FileSettings
+
+        if self.subtype == SubtypeChoice.FLOAT and suffix.lower() != ".wav":
+            raise ConfigError(f"--subtype FLOAT needs a .wav file, found {suffix}")
+        return FileSettings(
+            self.channel.value if self.channel else None,
+            *(self.subtype.value, self.tail, overwrite),
+        )
+
+
 def load_model(path: Path, options: ChainOptions) -> "tuple[LoadedEffect, NamModel]":
     """Load an effect, and its model at the setting of the options; warn about a newer file.
 
@@ -150,13 +177,3 @@ def load_model(path: Path, options: ChainOptions) -> "tuple[LoadedEffect, NamMod
             "compare its sound with that of its own program"
         )
     return effect, model
-
-
-def check_subtype(subtype: str, suffix: str) -> None:
-    """Check that a format stores these samples.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    if subtype == "FLOAT" and suffix.lower() != ".wav":
-        raise ConfigError(f"--subtype FLOAT needs a .wav file, found {suffix}")

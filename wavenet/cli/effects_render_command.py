@@ -11,15 +11,8 @@ import typer
 
 from wavenet.cli.effects_options import (
     ChainOptions,
-    InputChannelOption,
-    IrOption,
     ModelOption,
-    RatePolicyChoice,
-    RatePolicyOption,
-    SubtypeChoice,
-    SubtypeOption,
-    TailOption,
-    check_subtype,
+    WetFileOptions,
     load_model,
 )
 from wavenet.cli.option_groups import expand_option_groups
@@ -44,15 +37,11 @@ def render(
     source: Annotated[Path, typer.Argument(metavar="DI", help="A dry recording.")],
     model: ModelOption,
     chain: ChainOptions,
-    ir: IrOption = None,
+    files: WetFileOptions,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="File to write, or a folder; default: this folder."),
     ] = None,
-    channel: InputChannelOption = None,
-    rate_policy: RatePolicyOption = RatePolicyChoice.RESAMPLE,
-    subtype: SubtypeOption = SubtypeChoice.PCM_24,
-    tail: TailOption = False,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     json_: JsonOption = False,
@@ -63,17 +52,14 @@ def render(
     recording at another rate is resampled to that of the model and back. Every channel is filtered
     separately.
     """
-    from wavenet.effects.rendering.render_file import FileSettings
-
     path = plan_output_paths(out, [f"{source.stem}_{model.stem}"], overwrite)[0]
-    check_subtype(subtype.value, path.suffix)
+    file_settings = files.settings(path.suffix, overwrite)
     _, loaded = load_model(model, chain)
-    settings = chain.settings(rate_policy.value)
-    files = FileSettings(channel.value if channel else None, subtype.value, tail, overwrite)
+    settings = chain.settings(files.rate_policy.value)
     found: list[RenderedFile] = []
 
     def write(target: Path) -> None:
-        found[:] = [_render(source, target, loaded, settings, ir, files, quiet)]
+        found[:] = [_render(source, target, loaded, settings, files.ir, file_settings, quiet)]
 
     create_folder(path.parent)
     written = write_to_free_name(path, write)
