@@ -309,6 +309,11 @@ def load_config(folder: str | Path) -> CheckpointConfig:
             f"{path.parent} is an autoencoder, expected a model that generates; use it with the "
             "option --autoencoder of `wavenet autoencoder`"
         )
+    if checkpoint_folders.EFFECT_MARK in text:
+        raise CheckpointError(
+            f"{path.parent} is a trained effect, expected a model that generates; use it with "
+            "`wavenet effects`"
+        )
     try:
         return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:

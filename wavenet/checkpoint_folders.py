@@ -19,8 +19,9 @@ from wavenet.user_input.user_folders import checkpoints_folder
 
 CONFIG = "config.json"
 AUTOENCODER_MARK = b'"mel-autoencoder"'  # in the config of an autoencoder, and in no other
+EFFECT_MARK = b'"trained-effect"'  # in the config of a trained effect, and in no other
 VOICE_MARK = b'"kind": "voice"'  # in the config of a voice, and in no other
-MAX_VOICE_BYTES = 1 << 18  # of the config of a voice
+MAX_MARKED_BYTES = 1 << 18  # of the config of a voice or of an effect
 VOCODER = "vocoder"  # folder of the checkpoint of a voice, in the folder of the voice
 COMPARISON = "compare"  # folder of the members of a comparison, among the checkpoints
 # OWNER/NAME of the Hugging Face Hub
@@ -90,13 +91,12 @@ def list_members(root: Path) -> dict[str, Path]:
 
 def is_voice(folder: Path) -> bool:
     """Return whether a folder is that of a voice, which contains a checkpoint, its vocoder."""
-    if not _is_checkpoint(folder):  # also a pipe, which would block
-        return False
-    try:
-        with (folder / CONFIG).open("rb") as file:
-            return VOICE_MARK in file.read(MAX_VOICE_BYTES)
-    except OSError:
-        return False
+    return _has_mark(folder, VOICE_MARK)
+
+
+def is_effect(folder: Path) -> bool:
+    """Return whether a folder is that of a trained effect."""
+    return _has_mark(folder, EFFECT_MARK)
 
 
 def vocoder_folder(folder: Path) -> Path:
@@ -172,11 +172,25 @@ def _shipped() -> Path:
 
 
 def _list_in(roots: Iterable[Path]) -> dict[str, Path]:
-    """Return the checkpoint folders in some folders, sorted; of equal names the first counts."""
+    """Return the checkpoint folders in some folders, sorted; of equal names the first counts.
+
+    Trained effects, which do not generate, are left out.
+    """
     found: dict[str, Path] = {}
-    for path in (path for root in roots for path in root.glob(f"*/{CONFIG}")):
-        found.setdefault(path.parent.name, path.parent)
+    for folder in (path.parent for root in roots for path in root.glob(f"*/{CONFIG}")):
+        if not is_effect(folder):
+            found.setdefault(folder.name, folder)
     return dict(sorted(found.items()))
+
+
+def _has_mark(folder: Path, mark: bytes) -> bool:
+    if not _is_checkpoint(folder):  # also a pipe, which would block
+        return False
+    try:
+        with (folder / CONFIG).open("rb") as file:
+            return mark in file.read(MAX_MARKED_BYTES)
+    except OSError:
+        return False
 
 
 def _is_checkpoint(folder: Path) -> bool:

@@ -3,14 +3,15 @@
 The learning rate rises linearly and falls as half a cosine. The state has the weights, the moments
 of the optimizer and the step; with it are saved the config of the network and the settings of the
 training, and a training with others is refused. Every step depends on the seed and its number only,
-so an interrupted training continues as if it had not been interrupted. Called by the trainings of
-autoencoders and of acoustic models; models of samples have the richer `training` package.
+so an interrupted training continues as if it had not been interrupted. A training may keep further
+tensors in the state, such as averages of the weights. Called by the trainings of autoencoders,
+acoustic models and effects; models of samples have the richer `training` package.
 """
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -55,11 +56,16 @@ Measures = TypeVar("Measures")
 
 @dataclass
 class NetworkState(Generic[Network]):
-    """All values that change during training."""
+    """All values that change during training.
+
+    Attributes:
+        kept: further tensors by name, which the training changes in place.
+    """
 
     model: Network
     optimizer: AdamW
     step: int = 0
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def train_network(
@@ -72,6 +78,10 @@ def train_network(
     save: Callable[[Network], None],
     report: Callable[[int, Measures | None], None],
     should_stop: Callable[[], bool],
+    keep: Callable[[Network], Mapping[str, Tensor]] = lambda network: {},
+    is_finished: Callable[[], bool] = lambda: False,
+    validate_every: int | None = None,
+    weight_decay: float = WEIGHT_DECAY,
 ) -> Network:
     """Train to the last step, or until `should_stop` returns true; continue a training in `folder`.
 
@@ -84,6 +94,11 @@ def train_network(
         save: called after every validation, before the state is saved.
         report: called after every step with its number and, after a validation, the measures.
         should_stop: called after every step.
+        keep: returns tensors for the state of a new network; see `NetworkState.kept`.
+        is_finished: called before the first step and after every validation; true ends the
+            training before the last step.
+        validate_every: steps; None for `VALIDATE_EVERY`.
+        weight_decay: of the optimizer.
     Returns:
         The network, for evaluation.
     Raises:
@@ -92,26 +107,32 @@ def train_network(
     """
     with lock_folder(folder):
         torch.manual_seed(settings.seed)
-        state = make_state(build())
+        network = build()
+        state = make_state(network, keep(network), weight_decay)
         if (folder / STATE).exists():
             load_state(folder / STATE, state, config, settings)
-        is_last = state.step >= settings.steps
+        is_last = state.step >= settings.steps or is_finished()
         while not is_last:
             do_step(state)
             is_last = state.step == settings.steps or should_stop()
             measures = None
-            if is_last or state.step % VALIDATE_EVERY == 0:
+            if is_last or state.step % (validate_every or VALIDATE_EVERY) == 0:
                 measures = measure(state.model)
+                is_last = is_last or is_finished()
                 save(state.model)
                 save_state(folder / STATE, state, config, settings)
             report(state.step, measures)
     return state.model.eval()
 
 
-def make_state(model: Network) -> NetworkState[Network]:
+def make_state(
+    model: Network,
+    kept: Mapping[str, Tensor] | None = None,
+    weight_decay: float = WEIGHT_DECAY,
+) -> NetworkState[Network]:
     """Return the state of a network before the first step."""
-    optimizer = AdamW(model.parameters(), betas=BETAS, weight_decay=WEIGHT_DECAY)
-    return NetworkState(model, optimizer)
+    optimizer = AdamW(model.parameters(), betas=BETAS, weight_decay=weight_decay)
+    return NetworkState(model, optimizer, kept=kept or {})
 
 
 def step_generator(settings: StepSettings, step: int) -> torch.Generator:
@@ -132,14 +153,34 @@ def apply_step(state: NetworkState[Network], settings: StepSettings, loss: Tenso
     Raises:
         TrainingError: the loss is not finite.
     """
-    if not math.isfinite(loss.item()):
-        raise TrainingError(
-            f"the loss of step {state.step + 1} is {loss.item()}; use a lower learning rate"
-        )
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(settings, state.step)
+    value = loss.item()
+    check_loss(state, value)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    apply_gradients(state, settings, value)
+
+
+def check_loss(state: NetworkState[Network], loss: float) -> None:
+    """Check the loss of the next step.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss of step {state.step + 1} is {loss}; use a lower learning rate"
+        )
+
+
+def apply_gradients(state: NetworkState[Network], settings: StepSettings, loss: float) -> None:
+    """Change the weights by their gradients, which were computed by the caller.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    check_loss(state, loss)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(settings, state.step)
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_CLIP)
     state.optimizer.step()
     state.step += 1
@@ -211,4 +252,5 @@ def _state_tensors(state: NetworkState[Network]) -> Mapping[str, Tensor]:
     for name, parameter in state.model.named_parameters():
         for key, value in state.optimizer.state[parameter].items():
             tensors[f"optimizer.{name}.{key}"] = value
+    tensors |= {f"kept.{name}": tensor for name, tensor in state.kept.items()}
     return tensors
