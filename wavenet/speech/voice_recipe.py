@@ -16,7 +16,8 @@ from wavenet.model.conditions import MelCondition
 from wavenet.model.model_config import ModelConfig
 from wavenet.speech.acoustic_model import AcousticConfig, AcousticSizes
 from wavenet.speech.train_acoustic_model import AcousticSettings
-from wavenet.training.recipe import VOICES, DataConfig, RecipeConfig, find_recipe
+from wavenet.training.recipe import VOICES, DataConfig, RecipeConfig
+from wavenet.user_input.recipe_files import find_recipe
 
 # of the vocoder: the clips, their frames and the held-out clips are those of the voice
 _OWN_DATA = ("folder", "pattern", "metadata", "validation", "test", "stored_frames")

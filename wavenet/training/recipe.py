@@ -6,7 +6,6 @@ recipes are in `recipes/` beside this file. Called by the command line, the stud
 evaluations.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -25,8 +24,7 @@ from wavenet.model.conditions import (
     LocalCondition,
     VectorCondition,
 )
-from wavenet.user_input.close_names import find_close_name, find_equal_name
-from wavenet.user_input.user_paths import expand_home
+from wavenet.user_input.recipe_files import describe_unknown_recipe, find_recipe
 
 BUILT_IN = Path(__file__).parent / "recipes"
 VOICES = BUILT_IN / "voices"  # recipes of `speech.voice_recipe`
@@ -231,26 +229,8 @@ def load_recipe(name: str) -> RecipeConfig:
             "the recipe of one model, such as small"
         )
     if path is None:
-        known = sorted(p.stem for folder in (BUILT_IN, VOICES) for p in folder.glob("*.toml"))
-        close = find_equal_name(name, known) or find_close_name(name, known)
-        question = f"; did you mean {close}?" if close else ""
-        raise ConfigError(
-            f"{name} is not a recipe file; expected a .toml file or one of {', '.join(known)}"
-            f"{question}"
-        )
+        raise ConfigError(describe_unknown_recipe(name, BUILT_IN, VOICES))
     return load_toml(RecipeConfig, path)
-
-
-def find_recipe(name: str, built_in: Path) -> Path | None:
-    """Return the file of a recipe: a path, or a name in a folder of recipes; None if none exists.
-
-    Args:
-        name: of a user.
-        built_in: the folder.
-    """
-    # not pathlib, which raises for a name that is too long or contains NUL
-    paths = (expand_home(name), built_in / f"{name}.toml")
-    return next(filter(os.path.isfile, paths), None)
 
 
 def is_voice_recipe(name: str) -> bool:

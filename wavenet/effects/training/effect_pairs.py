@@ -3,8 +3,8 @@
 Input: aligned recordings with the setting of the knobs. Output: windows for training, and spans for
 validation and test. A window has the samples of the dry recording before it that the network needs
 for its first output. Before the beginning of a recording, or of a clip, these are zeros, and so the
-state is that of silence. Independent clips lie one after the other in a file; no window crosses
-their borders. Called by `train_effect`.
+state is that of silence; or the past is unknown, and the first samples are only read. Independent
+clips lie one after the other in a file; no window crosses their borders. Called by `train_effect`.
 """
 
 import zlib
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,11 +39,14 @@ class SplitSettings(StrictConfig):
     Attributes:
         clip_samples: length of independent clips that lie one after the other in each recording;
             None if a recording is one piece.
+        clip_past: what was before a clip or a recording: silence; or unknown, as in clips that were
+            cut from a longer recording: then no output within the receptive field is used.
         validation_share: of each recording, before the test part; 0 if there are pairs for it.
         test_share: of each recording, its end; used neither for training nor for choices.
     """
 
     clip_samples: int | None = Field(default=None, ge=MIN_PART_SAMPLES)
+    clip_past: Literal["silence", "unknown"] = "silence"
     validation_share: float = Field(default=0.1, ge=0, le=0.5)
     test_share: float = Field(default=0.0, ge=0, le=0.5)
 
@@ -135,11 +139,17 @@ class EffectWindow:
     pair: int
 
 
-def split_pairs(pairs: Sequence[EffectPair], settings: SplitSettings) -> list[SplitPair]:
+def split_pairs(
+    pairs: Sequence[EffectPair], settings: SplitSettings, receptive_field: int
+) -> list[SplitPair]:
     """Split recordings into parts for training, validation and test.
 
     If some pairs are for validation, the others have no validation part; the same for the test.
 
+    Args:
+        pairs: with any lengths.
+        settings: of the split.
+        receptive_field: of the network, samples.
     Raises:
         DataError: no part for training or validation is left, or a part of a wet recording is
             silent.
@@ -149,9 +159,13 @@ def split_pairs(pairs: Sequence[EffectPair], settings: SplitSettings) -> list[Sp
         PairPart.VALIDATION: 0.0 if PairPart.VALIDATION in given else settings.validation_share,
         PairPart.TEST: 0.0 if PairPart.TEST in given else settings.test_share,
     }
-    split = [_split_pair(pair, settings.clip_samples, shares) for pair in pairs]
+    skipped = receptive_field - 1 if settings.clip_past == "unknown" else 0
+    split = [_split_pair(pair, settings.clip_samples, skipped, shares) for pair in pairs]
     if not any(found.training for found in split):
-        raise DataError("the recordings are too short: no part is left for the training")
+        raise DataError(
+            f"the recordings or their clips are too short: no part is left for the training of a "
+            f"network that reads {receptive_field:,} samples"
+        )
     if not any(found.validation for found in split):
         raise DataError(
             "no part is left for the validation, by which the best weights are chosen; set "
@@ -168,9 +182,9 @@ def split_pairs(pairs: Sequence[EffectPair], settings: SplitSettings) -> list[Sp
 
 
 def _split_pair(
-    pair: EffectPair, clip_samples: int | None, shares: Mapping[PairPart, float]
+    pair: EffectPair, clip_samples: int | None, skipped: int, shares: Mapping[PairPart, float]
 ) -> SplitPair:
-    """Return a pair with its spans."""
+    """Return a pair with its spans; `skipped` samples of each clip are only read."""
     length = min(len(pair.dry), len(pair.wet))
     if pair.part is None:
         fractions = (1.0 - sum(shares.values()), *shares.values())
@@ -186,10 +200,10 @@ def _split_pair(
     parts = []
     for first, last in pairwise(ends):
         if clip_samples is None:
-            spans = [Span(0, first, last)]
+            spans = [Span(0, max(first, skipped), last)]
         else:
             starts = (n * size for n in range(first, last))
-            spans = [Span(start, start, min(start + size, length)) for start in starts]
+            spans = [Span(s, s + skipped, min(s + size, length)) for s in starts]
         parts.append(tuple(s for s in spans if s.end - s.start >= MIN_PART_SAMPLES))
     return SplitPair(pair, *parts)
 
