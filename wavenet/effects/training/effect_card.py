@@ -8,7 +8,6 @@ from pathlib import Path
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.checkpoint import CARD
-from wavenet.effects.nam_weights import count_weights
 from wavenet.effects.training.trained_effect import TrainedEffect
 from wavenet.effects.training.training_results import TrainingResults
 from wavenet.errors import CheckpointError
@@ -71,7 +70,7 @@ def write_effect_card(folder: Path, effect: TrainedEffect, results: TrainingResu
             knobs=_describe_knobs(effect),
             field=effect.receptive_field,
             milliseconds=1000 * effect.receptive_field / config.sample_rate,
-            weights=count_weights(effect.wavenet.shape),
+            weights=sum(p.numel() for p in effect.parameters()),
             pairs=_describe_pairs(results),
             minutes=sum(pair.training_seconds for pair in results.pairs) / 60,
             best_step=results.best_step,

@@ -312,5 +312,6 @@ def _metrics_row(progress: EffectProgress) -> dict[str, object]:
         "step": progress.step,
         "loss": progress.loss,
         "mean_esr": progress.mean_error,
+        "best_step": progress.best_step,
         "esr": list(progress.errors),
     }
