@@ -19,15 +19,21 @@ _BLOCK = 1 << 16  # samples whose shifted copies are in memory at once
 _RIDGE = 1e-10  # of the mean power of the input, so that a silent band has a solution
 
 
-def fit_linear_filter(split: SplitPair, taps: int = TAPS) -> NDArray[np.float64]:
+def fit_linear_filter(
+    split: SplitPair, pairs: Sequence[SplitPair] = (), taps: int = TAPS
+) -> NDArray[np.float64]:
     """Return the taps, the newest sample first, by least squares on the training part; (taps,).
 
-    A pair without a training part is fitted on the part that it has.
+    Args:
+        split: the pair.
+        pairs: all pairs. If the pair has no training part, the filter is fitted to those of its
+            setting that have one, or if there are none to the pair itself.
+        taps: number of them.
     """
     gram, moment = np.zeros((taps, taps)), np.zeros(taps)
-    for span in split.training or split.validation or split.test:
-        dry = split.pair.context(span, taps).double().numpy()
-        wet = split.pair.wet[span.start : span.end].double().numpy()
+    for fitted, span in _fitted_spans(split, pairs):
+        dry = fitted.pair.context(span, taps).double().numpy()
+        wet = fitted.pair.wet[span.start : span.end].double().numpy()
         for start in range(0, len(wet), _BLOCK):
             end = min(start + _BLOCK, len(wet))
             shifted = _shifted(dry[start : end + taps - 1], taps)
@@ -49,6 +55,14 @@ def linear_error(
         for span in spans
     ]
     return esr(split.wet_of(spans).double(), torch.from_numpy(np.concatenate(outputs)))
+
+
+def _fitted_spans(split: SplitPair, pairs: Sequence[SplitPair]) -> list[tuple[SplitPair, Span]]:
+    if split.training:
+        return [(split, span) for span in split.training]
+    same = [other for other in pairs if other.pair.setting == split.pair.setting]
+    found = [(other, span) for other in same for span in other.training]
+    return found or [(split, span) for span in split.validation or split.test]
 
 
 def _shifted(dry: NDArray[np.float64], taps: int) -> NDArray[np.float64]:

@@ -264,14 +264,14 @@ def compute_gradients(
         return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
     for parameter in parameters:
-        parameter.grad = None
+        # zeros also for the last residual, which nothing reads: the optimizer has a state for all
+        parameter.grad = torch.zeros_like(parameter)
     total = 0.0
     for loss, gradients in pool.map(compute, windows):
         total += float(loss)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is None:
-                continue
-            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            if gradient is not None and parameter.grad is not None:
+                parameter.grad.add_(gradient)
     return total
 
 

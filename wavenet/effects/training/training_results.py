@@ -34,7 +34,7 @@ class PairResult(StrictConfig):
         training_seconds: length of the training part.
         validation_esr, test_esr: of the effect.
         linear_validation_esr, linear_test_esr: of a linear filter of `linear_taps` taps, fitted to
-            the training part of this pair only.
+            the training part of this pair only (see `fit_linear_filter`).
     """
 
     name: str
@@ -85,7 +85,7 @@ def measure_results(
     test = measure_errors(effect, pairs, PairPart.TEST)
     rows = []
     for n, split in enumerate(pairs):
-        taps = fit_linear_filter(split)
+        taps = fit_linear_filter(split, pairs)
         samples = sum(span.end - span.start for span in split.training)
         rows.append(
             PairResult(
