@@ -4,8 +4,8 @@
     FOLDER/model.safetensors    its weights
 
 The files are checked as those of a checkpoint: nothing in them is code, the config is checked
-before anything is built, and the weights must fit it exactly. Called by `autoencoder` and `speech`;
-models of samples have `checkpoint`.
+before anything is built, and the weights must fit it exactly. Called by `autoencoder`, `effects`
+and `speech`; models of samples have `checkpoint`.
 """
 
 from collections.abc import Callable

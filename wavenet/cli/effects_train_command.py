@@ -270,6 +270,7 @@ def _judge(path: Path, report: "PairReport", quiet: bool) -> None:
             raise DataError(
                 f"{path}: {check.name}: {check.sentence}; to train on it anyway, add --no-check"
             )
+    for check in report.checks:
         if check.verdict == "warn" and not quiet:
             print_message(f"{path}: {check.name}: {check.sentence}")
 
