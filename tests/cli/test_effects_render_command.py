@@ -89,7 +89,7 @@ def test_bad_inputs_are_one_sentence(run_command, amp, dry, tmp_path):
     render = ("effects", "render")
     refuse(*render, none, "-m", amp, "-o", out, f"Cannot read {none}", code=1)
     refuse(*render, tmp_path, "-m", amp, "-o", out, "is a folder", code=1)
-    refuse(*render, dry, "-m", tmp_path / "none.nam", "-o", out, "is not a file", code=1)
+    refuse(*render, dry, "-m", tmp_path / "none.nam", "-o", out, "does not exist", code=1)
     refuse(*render, dry, "-m", tmp_path / "text.nam", "-o", out, "is not JSON", code=1)
     refuse(*render, dry, "-m", dry, "-o", out, "is not UTF-8", code=1)
     refuse(*render, dry, "-m", tmp_path / "lstm.nam", "-o", out, "--oversample", 2, "LSTM")
@@ -145,4 +145,4 @@ def test_info_as_json_counts_every_part(run_command, tmp_path):
     # 3 layers: 3 taps and the mixin; a 1x1 in all but the last; rechannel and head
     assert [d["multiply_adds"] for d in documents] == [3 * 4 + 2 + 2, 3 * (192 + 8) + 2 * 64 + 16]
     assert (first["sizes"], first["architecture"]) == (2, "SlimmableContainer")
-    assert_refused(run_command("effects", "info", tmp_path / "none.nam"), "is not a file", code=1)
+    assert_refused(run_command("effects", "info", tmp_path / "none.nam"), "does not exist", code=1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wavenet.effects.rendering.chain_settings import ChainSettings
     from wavenet.effects.rendering.render_file import FileSettings
 
-MODEL_HELP = "A .nam file, a JSON file of PedalNetRT, or the folder of a trained effect."
+MODEL_HELP = "A .nam file, a JSON file of PedalNetRT, or a trained effect: its folder or its name."
 
 
 class RatePolicyChoice(StrEnum):
