@@ -136,6 +136,8 @@ def test_a_stop_between_two_validations_does_not_change_the_result(tmp_path):
     )
     assert steps == [1, 2, 3]
     assert equal_weights(load_effect_folder(tmp_path / "a"), part)
+    last = read_metrics(tmp_path / "a")[-1]
+    assert (last["step"], last["best_step"]) == (3, 2)  # not a regular validation: never the best
     again = train_effect(config, SETTINGS, pairs, tmp_path / "a")
     assert equal_weights(again, whole)
 
