@@ -123,6 +123,24 @@ def test_a_dry_run_prints_the_names(run_command, folder):
     assert not (folder / "wet").exists()
 
 
+def test_a_full_disk_stops_the_batch(run_command, folder, rng):
+    resource = pytest.importorskip("resource")
+    soundfile.write(folder / "dry" / "c.wav", 0.1 * rng.standard_normal(96_000), 48_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        code, out, err = run_command(*arguments(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (code, out) == (1, "")
+    assert err.startswith("wavenet: Cannot write") and "the disk is full" in err
+    assert not list((folder / "wet").glob(".partial-*"))
+    assert run_command(*arguments(folder))[0] == 0
+    assert len(list((folder / "wet").glob("*.wav"))) == 6
+
+
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_batch_is_resumed_to_the_same_files(run_command, folder, rng):
     for n in range(30):

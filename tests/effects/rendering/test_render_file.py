@@ -148,9 +148,10 @@ def test_a_full_disk_is_one_sentence(dry, tmp_path, model):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(AudioError, match=r"Cannot write .*wet\.wav"):
+        with pytest.raises(AudioError, match=r"Cannot write .*: the disk is full") as caught:
             render_file(path, tmp_path / "wet.wav", model)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert [p.name for p in tmp_path.iterdir()] == ["dry.wav"]
+    assert isinstance(caught.value.__cause__, OSError)
