@@ -99,6 +99,19 @@ def is_effect(folder: Path) -> bool:
     return _has_mark(folder, EFFECT_MARK)
 
 
+def list_effects(root: Path) -> dict[str, Path]:
+    """Return the folders of trained effects of a studio, by name and in this order.
+
+    Args:
+        root: as in `list_in_studio`.
+    """
+    found: dict[str, Path] = {}
+    for folder in (path.parent for base in _studio_roots(root) for path in base.glob(f"*/{CONFIG}")):
+        if is_effect(folder):
+            found.setdefault(folder.name, folder)
+    return dict(sorted(found.items()))
+
+
 def vocoder_folder(folder: Path) -> Path:
     """Return the folder of the checkpoint in a folder: of a voice, that of its vocoder."""
     return folder / VOCODER if is_voice(folder) else folder

@@ -78,20 +78,23 @@ window.pageEvents = (() => {
   // Return the number of the scan of recordings to stop.
   const stopScan = () => document.getElementById('train-stop-scan').job ?? null;
 
-  const player = () => document.getElementById('live-player')?.player;
+  const player = (id = 'live-player') => document.getElementById(id)?.player;
 
   // Start a job of the live player; its number replaces the first input. This runs in the click
   // handler, because Safari starts audio only there. A slow page may show the button before the
   // player exists.
-  async function startPlayer(job, ...rest) {
-    while (!player()) await pause(50);
-    return [player().start(), ...rest];
+  async function startPlayerOf(id, job, ...rest) {
+    while (!player(id)) await pause(50);
+    return [player(id).start(), ...rest];
   }
+  const startPlayer = (...values) => startPlayerOf('live-player', ...values);
 
   // Return the number of the stopped job of the live player, or null.
-  const stopPlayer = () => player().stop();
+  const stopPlayerOf = (id) => player(id).stop();
+  const stopPlayer = () => stopPlayerOf();
   // End a job of the live player whose event failed on the server.
-  const failPlayer = () => player().fail();
+  const failPlayerOf = (id) => player(id).fail();
+  const failPlayer = () => failPlayerOf();
 
   // Press Watch when its tab is opened for the first time, to show an example.
   async function openWatch() {
@@ -127,7 +130,7 @@ window.pageEvents = (() => {
     document.getElementById('train-state')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
   }
 
-  return { failPlayer, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
-    openWatch, press, pressActionButton, pressShown, showRun, startJob, startPlayer, stopAnalysis, stopPlayer,
-    stopScan };
+  return { failPlayer, failPlayerOf, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
+    openWatch, press, pressActionButton, pressShown, showRun, startJob, startPlayer, startPlayerOf, stopAnalysis,
+    stopPlayer, stopPlayerOf, stopScan };
 })();

@@ -109,27 +109,29 @@ class ClipStore:
         settings: dict[str, Any] | None = None,
         is_partial: bool = False,
         upload: str = "",
+        subtype: str = "PCM_16",
     ) -> Clip:
         """Store a clip as a WAV file.
 
         Args:
             token: of the visitor; a visitor without clips may be unknown.
-            waveform: (T,) float.
+            waveform: (T,) or (channels, T) float.
             sample_rate: Hz.
             name: of the file, with suffix.
             title, source, settings, is_partial, upload: as in `Clip`.
+            subtype: as in `io.write`.
         """
         clip_id = secrets.token_urlsafe(_TOKEN_BYTES)
         path = Path(get_upload_folder()) / FOLDER / clip_id / name
         path.parent.mkdir(parents=True, mode=0o700)
-        io.write(path, waveform, sample_rate)
+        io.write(path, waveform, sample_rate, subtype)
         clip = Clip(
             clip_id=clip_id,
             path=path,
             source=source,
             title=title,
             settings=settings or {},
-            seconds=waveform.numel() / sample_rate,
+            seconds=waveform.shape[-1] / sample_rate,
             sample_rate=sample_rate,
             rms=float(waveform.double().square().mean().sqrt()) if waveform.numel() else 0.0,
             created=self._clock(),

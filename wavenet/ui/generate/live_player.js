@@ -1,5 +1,7 @@
 // Plays int16 chunks without gaps. `element`, `props` and `watch` come from gr.HTML; live_player.py
-// builds the messages. There is one job at a time; a press of Generate creates its number here.
+// builds the messages. There is one job at a time; a press of Generate creates its number here. A script
+// that is joined before this one may define `routeSource`, which connects the source of a chunk, and
+// `playerHooks`, whose functions are called when chunks arrive and jobs start or end.
 const START_DELAY_SECONDS = 0.05; // between scheduling and playing the first chunk
 const MIN_BUFFER_SECONDS = 0.2; // needed to start; FIRST_CHUNK_SECONDS in live_player.py
 const SLOW_MARGIN = 1.1; // safety factor on the buffer if the model is slower than real time
@@ -9,7 +11,8 @@ const NO_RESPONSE = 'The studio does not respond. Restart it.';
 
 let context = null;
 let rate = (props.value && props.value.rate) || 16000;
-let button = 'Generate'; // text of the button that starts a job of the chosen model
+const { playerId, starters, results } = element.querySelector('.player').dataset; // of the template
+let button = (props.value && props.value.button) || 'Generate'; // text of the button that starts a job
 let job = null; // null: ignore messages, they belong to a stopped job
 let starts = 0; // number of jobs so far
 let state = newState();
@@ -20,6 +23,7 @@ function newState() {
     lastMessage: performance.now() };
 }
 
+const hooks = typeof playerHooks === 'undefined' ? {} : playerHooks;
 const find = (selector) => element.querySelector(selector);
 
 function showStatus(name, text) {
@@ -68,7 +72,8 @@ function schedule() {
   for (const buffer of state.queue.splice(0)) {
     const source = context.createBufferSource();
     source.buffer = buffer;
-    source.connect(context.destination);
+    if (typeof routeSource === 'undefined') source.connect(context.destination);
+    else routeSource(source, context);
     source.onended = () => {
       state.sources = state.sources.filter((s) => s !== source);
       finishIfPlayed();
@@ -82,11 +87,16 @@ function schedule() {
 function enqueue(message) {
   const bytes = Uint8Array.from(atob(message.pcm), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
-  const samples = new Float32Array(bytes.length / 2);
-  for (let i = 0; i < samples.length; i += 1) samples[i] = view.getInt16(2 * i, true) / 32768;
-  const buffer = context.createBuffer(1, samples.length, message.rate);
-  buffer.copyToChannel(samples, 0);
+  const channels = message.channels || 1; // of interleaved samples
+  const length = bytes.length / 2 / channels;
+  const buffer = context.createBuffer(channels, length, message.rate);
+  for (let channel = 0; channel < channels; channel += 1) {
+    const row = buffer.getChannelData(channel);
+    for (let i = 0; i < length; i += 1) row[i] = view.getInt16(2 * (i * channels + channel), true) / 32768;
+  }
+  const samples = buffer.getChannelData(0);
   if (!state.isSilent) state.queue.push(buffer);
+  hooks.chunk?.(buffer, message);
   const step = Math.max(1, Math.ceil(message.total / 600));
   for (let i = 0; i < samples.length; i += step) {
     let peak = 0;
@@ -164,6 +174,7 @@ function endJob(name, text) {
   stopAudio();
   tellHeard(job, null);
   job = null;
+  hooks.end?.();
   updateButton();
   showStatus(name, text);
   draw();
@@ -177,8 +188,8 @@ function draw() {
   if (canvas.height !== height) canvas.height = height;
   const canvasContext = canvas.getContext('2d');
   const style = getComputedStyle(canvas);
-  const played = state.firstStart === null || !state.total ? 0
-    : (state.generated / rate - bufferedSeconds()) / (state.total / rate);
+  const played = hooks.played?.() ?? (state.firstStart === null || !state.total ? 0
+    : (state.generated / rate - bufferedSeconds()) / (state.total / rate));
   canvasContext.clearRect(0, 0, width, height);
   canvasContext.fillStyle = style.getPropertyValue('--baseline');
   canvasContext.fillRect(0, height / 2, width, 1);
@@ -199,7 +210,7 @@ function draw() {
 
 // Disables Generate during a job; after the last chunk, or after Stop, the next job may start.
 function updateButton() {
-  const generate = document.getElementById('generate');
+  const generate = document.querySelector(starters);
   if (generate) generate.disabled = job !== null && !state.ended;
 }
 
@@ -242,7 +253,7 @@ async function loseServer(lost) {
 
 // Without a server, Gradio may ignore a press; the status of the job before would look current.
 async function reportIgnoredPress(event) {
-  if (!event.target.closest?.('#generate, #say, #speak, #resynthesise')) return;
+  if (!event.target.closest?.(starters)) return;
   const before = starts;
   await sleep(1000);
   if (starts === before && job === null && !await serverResponds()) showStatus('gone', NO_RESPONSE);
@@ -269,7 +280,8 @@ const player = {
     job = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER); // unknown to other pages
     state = newState();
     updateButton();
-    document.getElementById('results')?.classList.add('old'); // until the new pictures arrive
+    document.getElementById(results)?.classList.add('old'); // until the new pictures arrive
+    hooks.start?.();
     window.dispatchEvent(new CustomEvent('studio-play', { detail: element })); // pauses other clips
     openContext(rate);
     showStatus('preparing', 'Preparing …');
@@ -281,6 +293,7 @@ const player = {
   // Stops the job and returns its number, or null.
   stop() {
     const stopped = job;
+    hooks.stop?.();
     // without a length: the server keeps what it generated until the request arrives, a little more
     if (job !== null) endJob('idle', isComplete() ? `Finished: ${(state.generated / rate).toFixed(2)} s; playback stopped.`
       : state.generated ? 'Stopped. The clips have what was generated.' : 'Stopped.');
@@ -293,7 +306,7 @@ const player = {
     if (job === failed && job !== null && !state.ended) endJob('idle', 'Failed; see the error message.');
   },
 };
-element.closest('#live-player').player = player;
+element.closest(`#${playerId}`).player = player;
 window.addEventListener('studio-play', (event) => {
   if (job === null || event.detail === element) return;
   state.isSilent = true;

@@ -2,10 +2,11 @@
 
 Input: chunks of audio. Output: messages for `live_player.js`, which schedules the chunks with
 WebAudio, counts lost chunks and draws the waveform. The browser numbers the jobs, and ignores late
-messages of a stopped job. Called by the Generate tab.
+messages of a stopped job. Called by the tabs Generate and Effects.
 """
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,18 +16,46 @@ from torch import Tensor
 from wavenet.ui.templates import scripted_html
 
 ELEMENT_ID = "live-player"
+STARTERS = "#generate, #say, #speak, #resynthesise"  # buttons that start a job; the first waits
+RESULTS_ID = "results"  # of what a new job makes old
 # Length of the first chunk; the player needs this much audio to start (MIN_BUFFER_SECONDS in
 # live_player.js).
 FIRST_CHUNK_SECONDS = 0.2
 
 
-def make_player(sample_rate: int) -> gr.HTML:
+def make_player(
+    sample_rate: int,
+    element_id: str = ELEMENT_ID,
+    button: str = "Generate",
+    starters: str = STARTERS,
+    results_id: str = RESULTS_ID,
+    controls: str = "",
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+) -> gr.HTML:
     """Build the component; its value is one message for `live_player.js`.
 
     Args:
         sample_rate: Hz; the click handler opens the audio output with this rate.
+        element_id: of the component.
+        button: text of the button that starts a job.
+        starters: selector of the buttons that start a job; the first is disabled during a job.
+        results_id: of the element that a new job makes old.
+        controls: template of further controls below the status.
+        scripts, styles: names of files of these controls, as in `scripted_html`.
     """
-    return scripted_html("generate/live_player", ELEMENT_ID, start_message(sample_rate, "Generate"))
+    return scripted_html(
+        "generate/live_player",
+        element_id,
+        start_message(sample_rate, button),
+        scripts=scripts,
+        styles=styles,
+        element_id=element_id,
+        button=button,
+        starters=starters,
+        results_id=results_id,
+        controls=controls,
+    )
 
 
 def encode_pcm16(waveform: Tensor) -> bytes:
@@ -46,7 +75,7 @@ def chunk_message(
         sample_rate: Hz.
         total: samples of the whole clip.
         speed: seconds of audio generated per second of compute time so far.
-        waveform: (T,).
+        waveform: (T,), or (T, channels).
     """
     pcm = base64.b64encode(encode_pcm16(waveform)).decode("ascii")
     return {
@@ -56,6 +85,7 @@ def chunk_message(
         "total": total,
         "speed": speed,
         "pcm": pcm,
+        "channels": 1 if waveform.ndim == 1 else waveform.shape[1],
     }
 
 

@@ -58,8 +58,7 @@ def read_upload(
         AudioError: the file cannot be read, or is too long.
     """
     name = Path(path).name
-    if not allows_ffmpeg() and _needs_ffmpeg(path):
-        raise AudioError(f"{name} {FFMPEG_IS_OFF}.")
+    check_reader(path)
     try:
         recording = io.read(path, sample_rate, max_seconds=max_seconds)
     except AudioError as error:
@@ -68,6 +67,12 @@ def read_upload(
         if phrase != DECODED_BY_FFMPEG:
             gr.Warning(f"{name}: {phrase}.")
     return recording
+
+
+def check_reader(path: str) -> None:
+    """Raise AudioError if only ffmpeg can read an upload, and this studio must not start it."""
+    if not allows_ffmpeg() and _needs_ffmpeg(path):
+        raise AudioError(f"{Path(path).name} {FFMPEG_IS_OFF}.")
 
 
 def allows_ffmpeg() -> bool:

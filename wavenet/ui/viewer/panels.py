@@ -163,22 +163,45 @@ def panel_update(panel: Panel, url: str) -> dict[str, Any]:
     return {"update": panel.message(), "url": url}
 
 
+def spectrogram_panels(waveforms: Mapping[str, Tensor], config: FeatureConfig) -> list[Panel]:
+    """Return the spectrograms of waveforms (T,) of one length, by name, on one scale of colours."""
+    samples = max(map(len, waveforms.values()))
+    config = config.with_hop(max(config.hop_length, -(-samples // MAX_COLUMNS)))
+    levels = {name: _spectrogram_levels(x, config) for name, x in waveforms.items()}
+    loudest = max(float(grid.max()) for grid in levels.values())
+    return [
+        _spectrogram_grid(f"{name} spectrogram", grid - loudest, config)
+        for name, grid in levels.items()
+    ]
+
+
 def _spectrogram(waveform: Tensor, config: FeatureConfig) -> Panel:
+    levels = _spectrogram_levels(waveform, config)
+    return _spectrogram_grid("Spectrogram", levels - levels.max(), config)
+
+
+def _spectrogram_levels(waveform: Tensor, config: FeatureConfig) -> Tensor:
+    """Return levels in dB (rows, F), at most `MAX_ROWS` rows."""
     power = stft_magnitude(waveform, config) ** 2
     size = -(-power.shape[0] // MAX_ROWS)
     # The maximum of neighbouring rows keeps narrow partials visible.
     padded = torch.nn.functional.pad(power, (0, 0, 0, -power.shape[0] % size))
     rows = padded.reshape(-1, size, power.shape[1]).amax(1)
+    return 10 * rows.clamp(min=FLOOR_POWER).log10()
+
+
+def _spectrogram_grid(title: str, relative: Tensor, config: FeatureConfig) -> Panel:
+    """Return the panel of levels relative to a maximum."""
+    size = -(-(config.n_fft // 2 + 1) // MAX_ROWS)
     bin_hz = config.sample_rate / config.n_fft
-    names = [f"{bin_hz * (size * n + (size - 1) / 2):,.0f} Hz" for n in range(len(rows))]
+    names = [f"{bin_hz * (size * n + (size - 1) / 2):,.0f} Hz" for n in range(len(relative))]
     # The middle of the lowest bin is at 0.5 / size.
     ticks = [
         ((hz / bin_hz + 0.5) / size, f"{hz:,}")
         for hz in _TICKS_HZ[1:]
         if hz <= config.sample_rate / 2
     ]
-    levels = 10 * rows.clamp(min=FLOOR_POWER).log10()
-    return _levels("Spectrogram", levels, config, names, ticks)
+    return _levels(title, relative, config, names, ticks)
 
 
 def _mel(waveform: Tensor, config: FeatureConfig) -> Panel:
@@ -189,19 +212,19 @@ def _mel(waveform: Tensor, config: FeatureConfig) -> Panel:
         for hz in _TICKS_HZ
         if 0 <= mel_row(hz, config) <= config.n_mels - 1
     ]
-    return _levels("Mel spectrogram", log_mel(waveform, config), config, names, ticks)
+    levels = log_mel(waveform, config)
+    return _levels("Mel spectrogram", levels - levels.max(), config, names, ticks)
 
 
 def _levels(
     title: str,
-    decibels: Tensor,
+    relative: Tensor,
     config: FeatureConfig,
     names: Sequence[str],
     ticks: Sequence[tuple[float, str]],
 ) -> Panel:
-    """Return a heatmap of levels relative to their maximum."""
-    step, relative = config.hop_length / config.sample_rate, decibels - decibels.max()
-    bounds = (-RANGE_DB, 0.0)
+    """Return a heatmap of levels relative to a maximum."""
+    step, bounds = config.hop_length / config.sample_rate, (-RANGE_DB, 0.0)
     return _frames(title, "heatmap", relative, step, bounds, "dB", names=names, ticks=ticks)
 
 
