@@ -106,9 +106,10 @@ def list_effects(root: Path) -> dict[str, Path]:
         root: as in `list_in_studio`.
     """
     found: dict[str, Path] = {}
-    for folder in (path.parent for base in _studio_roots(root) for path in base.glob(f"*/{CONFIG}")):
-        if is_effect(folder):
-            found.setdefault(folder.name, folder)
+    for base in _studio_roots(root):
+        for folder in (path.parent for path in base.glob(f"*/{CONFIG}")):
+            if is_effect(folder):
+                found.setdefault(folder.name, folder)
     return dict(sorted(found.items()))
 
 

@@ -1,10 +1,10 @@
 """What an effect does to a sine: its transfer curve, and harmonics by frequency and level.
 
 Input: a function of waveforms, such as `EffectChain.render`. Output: points of a curve, and a table
-of distortions. The sines have a whole number of periods in a power of 2 of samples, so every harmonic
-is in one bin of the transform. The total harmonic distortion (THD) of a sine with the harmonics
-A_1, A_2, ... is sqrt(A_2^2 + A_3^2 + ...) / A_1; harmonics above half the rate do not exist. `aliasing`
-measures what is between the harmonics. Called by the studio.
+of distortions. The sines have a whole number of periods in a power of 2 of samples, so every
+harmonic is in one bin of the transform. The total harmonic distortion (THD) of a sine with the
+harmonics A_1, A_2, ... is sqrt(A_2^2 + A_3^2 + ...) / A_1; there are none above half the rate.
+`aliasing` measures what is between the harmonics. Called by the studio.
 """
 
 import math

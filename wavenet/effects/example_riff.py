@@ -1,7 +1,8 @@
 """A guitar riff that is computed, to try an effect without a recording.
 
-Each note is a plucked string by the algorithm of Karplus and Strong: noise of one period runs through
-a delay, whose output is averaged with its neighbour and fed back, so that high partials decay first:
+Each note is a plucked string by the algorithm of Karplus and Strong: noise of one period runs
+through a delay, whose output is averaged with its neighbour and fed back, so that high partials
+decay first:
 
     y[n] = x[n] + g (y[n - N] + y[n - N - 1]) / 2        period N + 1/2 samples
 

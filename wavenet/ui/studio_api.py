@@ -30,6 +30,7 @@ from wavenet.ui.analyse.recording_measures import (
     surprise_numbers,
 )
 from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.effects.effect_api import make_apply_effect, make_check_effect_recordings
 from wavenet.ui.generate.generation_job import (
     NUMBER_TYPES,
     GenerateSettings,
@@ -78,7 +79,7 @@ def register_api(page: Page) -> None:
     """
     for name, function in make_functions(page.root, page.turns).items():
         # Jobs of a model wait in `Turns`, not in a queue of Gradio.
-        limit = 1 if name == "analyse" else None
+        limit = 1 if name in ("analyse", "check_effect_recordings") else None
         gr.api(function, api_name=name, concurrency_limit=limit)  # type: ignore[attr-defined]
 
 
@@ -99,6 +100,8 @@ def make_functions(root: Path, turns: Turns) -> dict[str, Function]:
         "speak": make_speak(*shared),
         "analyse": make_analyse(),
         "score": make_score(*shared),
+        "apply_effect": make_apply_effect(*shared, _save_file),
+        "check_effect_recordings": make_check_effect_recordings(),
     }
     for name, function in functions.items():
         # MCP names a tool after its function, and `continue` is a keyword of Python.
@@ -389,10 +392,12 @@ def _save_clip(job: GenerationJob, turns: Turns, mel_matching: bool = False) -> 
     return _save_file(job.file_names[0], waveform, job.sample_rate)
 
 
-def _save_file(name: str, waveform: Tensor, sample_rate: int) -> dict[str, Any]:
-    """Save a waveform (T,) in the folder that the app serves."""
+def _save_file(
+    name: str, waveform: Tensor, sample_rate: int, subtype: str = "PCM_16"
+) -> dict[str, Any]:
+    """Save a waveform (T,) or (channels, T) in the folder that the app serves."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        io.write(path, waveform, sample_rate)
+        io.write(path, waveform, sample_rate, subtype)
         # Gradio clients recognise a file only by this type; a path alone would be text.
         return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()

@@ -23,6 +23,7 @@ USES = {
     "watch": ("Watch", "watch", "watch-button"),
     "resynthesise": ("Resynthesise", "generate", "generate resynthesise"),
     "score": ("Score", "analyse", "analyse"),
+    "effect": ("Through the effect", "effects", "effects-render"),
     "compare": ("Predict with all", "compare", "predict-members"),
 }
 # Actions that generate again with the settings of the clip, with the text of their buttons.

@@ -1,7 +1,7 @@
 """The effects that the tab offers: trained ones by name, and files that a visitor drops.
 
-Input: a name of the list, or the path of an upload. Output: a `ChosenEffect`, and its facts. Called by
-the callbacks of the tab and by the public API.
+Input: a name of the list, or the path of an upload. Output: a `ChosenEffect`, and its facts. Called
+by the callbacks of the tab and by the public API.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ MAX_KNOBS = 16  # of a trained effect
 NO_EFFECT = "choose an effect, or drop a .nam file"
 RUNS_DIR = "runs"  # of the working folder, as for other trainings
 LICENCE = (
-    "A capture belongs to who made it, and the name of a device to its maker: share only files whose "
-    "licence allows it."
+    "A capture belongs to who made it, and the name of a device to its maker: share only files "
+    "whose licence allows it."
 )
 
 
@@ -141,6 +141,16 @@ def knob_updates(effect: ChosenEffect | None) -> list[Any]:
     knobs = list(effect.knobs.items()) if effect else []
     updates = [gr.update(visible=True, value=value, label=name) for name, value in knobs]
     return updates + [gr.update(visible=False)] * (MAX_KNOBS - len(knobs))
+
+
+def name_knobs(values: list[Any]) -> dict[str, Any]:
+    """Return values of the sliders by their names."""
+    return {f"knob_{n}": value for n, value in enumerate(values)}
+
+
+def knob_values(values: dict[str, Any]) -> list[float | None]:
+    """Return the values of the sliders in their order."""
+    return [values.get(f"knob_{n}") for n in range(MAX_KNOBS)]
 
 
 def _device_facts(model: NamModel) -> dict[str, str]:

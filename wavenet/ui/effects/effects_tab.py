@@ -8,21 +8,23 @@ from typing import Any
 
 import gradio as gr
 
-from audio_utils.audio_formats import readable_formats
-from wavenet.ui.effects import measure_events, render_events
+from wavenet.ui.effects import effect_events, measure_events, null_test_events, render_events
 from wavenet.ui.effects.effect_choices import MAX_KNOBS
-from wavenet.ui.effects.render_events import NULL_TESTS, WET_MINUS_DRY
+from wavenet.ui.effects.null_test_events import NULL_TESTS, WET_MINUS_DRY
 from wavenet.ui.effects.render_job import MAX_SECONDS
 from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.generate.live_player import make_player
 from wavenet.ui.page import Page, given_value
+from wavenet.ui.page_text import status_note
 from wavenet.ui.page_widgets import make_audio_output, make_recording_input
 from wavenet.ui.viewer.viewer import make_viewer
 from wavenet.ui.wiring import MANY, PRIVATE, REPEATABLE, UNQUEUED, by_name, pick
 
 PLAYER_ID = "effects-player"
 RESULTS_ID = "effects-results"
-PLACEHOLDER = "Dry and wet spectrograms of the rendering appear here, on one axis and one colour scale."
+PLACEHOLDER = (
+    "Dry and wet spectrograms of the rendering appear here, on one axis and one colour scale."
+)
 EFFECT_SUFFIXES = [".nam", ".json"]
 # Name -> lowest, highest, first value, step, label.
 SLIDERS = {
@@ -30,6 +32,8 @@ SLIDERS = {
     "output_trim": (-24, 24, 0, 0.5, "Output (dB)"),
     "mix": (0, 1, 1, 0.01, "Mix (0: only dry, 1: only wet)"),
 }
+# Widgets that a rendering, a test or a measurement changes.
+OUTPUTS = ("player", "rendered", "summary", "download", "viewer", "null_result", "null_sound")
 KEPT = (*SLIDERS, "oversampling")
 Widgets = dict[str, Any]
 
@@ -64,11 +68,12 @@ def _wire_choice(page: Page, widgets: Widgets, tab_item: gr.Tab) -> None:
     """List the effects, and show the facts and knobs of the chosen one."""
     knobs = [f"knob_{n}" for n in range(MAX_KNOBS)]
     outputs = pick(widgets, "about", "export", "upload", *knobs)
-    show = by_name(partial(render_events.show_effect, page), widgets, outputs)
-    choices = partial(render_events.list_effect_choices, page)
+    show = by_name(partial(effect_events.show_effect, page), widgets, outputs)
+    choices = partial(effect_events.list_effect_choices, page)
     listed = by_name(choices, widgets, pick(widgets, "effect"))
     page.load_events += [listed, show]
-    tab_item.select(**listed, **UNQUEUED)
+    tab_item.select(**listed, **UNQUEUED).then(**show, **UNQUEUED)
+    tab_item.select(render_events.prepare_engine, **UNQUEUED)
     widgets["effect"].input(**show, **UNQUEUED)
     gr.on([widgets["upload"].upload, widgets["upload"].clear], **show, **UNQUEUED)
 
@@ -77,31 +82,34 @@ def _wire_rendering(page: Page, widgets: Widgets) -> None:
     """Connect the buttons."""
     stop_requests, job_number = StopRequests(), gr.Number(0, precision=0, visible=False)
     inputs = {"job_number": job_number, "token": page.token, **widgets}
-    outputs = {**widgets, "history": page.history}
+    outputs = {**pick(widgets, *OUTPUTS), "history": page.history}
     job = by_name(partial(render_events.run_render, page, stop_requests), inputs, outputs)
     start = f"(...values) => pageEvents.startPlayerOf('{PLAYER_ID}', ...values)"
     started = widgets["render"].click(**job, **REPEATABLE, js=start)
     started.failure(None, js=f"() => pageEvents.failPlayerOf('{PLAYER_ID}')", **UNQUEUED)
     stop = {"js": f"() => pageEvents.stopPlayerOf('{PLAYER_ID}')", "trigger_mode": "multiple"}
     widgets["stop"].click(stop_requests.add, job_number, **stop, **UNQUEUED)
-    null_test = by_name(partial(render_events.run_null_test, page), inputs, outputs)
+    null_test = by_name(partial(null_test_events.run_null_test, page), inputs, outputs)
     widgets["null_test"].click(**null_test, **MANY)
-    measure = by_name(partial(measure_events.run_measurement, page), inputs, outputs)
+    measured = pick(widgets, "measured")
+    measure = by_name(partial(measure_events.run_measurement, page), inputs, measured)
     widgets["measure"].click(**measure, **MANY)
-    export = by_name(partial(render_events.export_effect, page), inputs, outputs)
+    packaged = pick(widgets, "package")
+    export = by_name(partial(effect_events.export_effect, page), inputs, packaged)
     exported = widgets["export"].click(**export, **PRIVATE)
     exported.success(None, js="() => pageEvents.press('effects-package')", **UNQUEUED)
 
 
 def _effect() -> Widgets:
     gr.HTML("<h2>1. Effect</h2>", elem_classes="step-title")
+    gr.HTML(status_note("A trained effect, or a capture: .nam, or .json of PedalNetRT."))
     widgets: Widgets = {
         "effect": gr.Dropdown([], label="Trained effect", elem_id="effects-choice"),
         "upload": gr.File(
             file_types=EFFECT_SUFFIXES,
             type="filepath",
-            label="Or drop a .nam file, or a .json of PedalNetRT",
-            height=120,
+            label="Or a file",
+            height=140,
             elem_id="effects-upload",
         ),
         "about": gr.HTML(elem_id="effects-about"),
@@ -119,9 +127,9 @@ def _effect() -> Widgets:
 
 def _sound() -> Widgets:
     gr.HTML("<h2>2. Dry sound</h2>", elem_classes="step-title")
-    label = f"Recording of the guitar alone (DI), up to {MAX_SECONDS:.0f} s: {readable_formats()}"
+    gr.HTML(status_note("A guitar without effects. Without a recording, a computed riff is used."))
+    label = f"Recording, mono or stereo, up to {MAX_SECONDS:.0f} s"
     recording = make_recording_input(label, "effects-recording")
-    gr.HTML("<p class='note'>Without a recording, a computed guitar riff is used.</p>")
     return {"recording": recording}
 
 
@@ -143,14 +151,15 @@ def _settings() -> Widgets:
             label="Oversampling: less aliasing, more computation",
             elem_id="effects-oversampling",
         )
-    with gr.Row():
-        widgets["render"] = gr.Button("Render", variant="primary", elem_id="effects-render")
-        widgets["stop"] = gr.Button("Stop", elem_id="effects-stop")
     return widgets
 
 
 def _results() -> Widgets:
-    widgets: Widgets = {
+    widgets: Widgets = {}
+    with gr.Row():
+        widgets["render"] = gr.Button("Render", variant="primary", elem_id="effects-render")
+        widgets["stop"] = gr.Button("Stop", elem_id="effects-stop")
+    widgets |= {
         "player": make_player(
             48_000,
             PLAYER_ID,

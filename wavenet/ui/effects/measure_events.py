@@ -20,8 +20,7 @@ from wavenet.effects.distortion import (
 from wavenet.effects.rendering.effect_chain import EffectChain
 from wavenet.errors import ConditionError
 from wavenet.ui.effects.curve_plot import PlotAxis, curve_plot
-from wavenet.ui.effects.effect_choices import choose_effect
-from wavenet.ui.effects.render_events import knob_values
+from wavenet.ui.effects.effect_choices import choose_effect, knob_values
 from wavenet.ui.effects.render_job import make_chain_settings
 from wavenet.ui.page import Page
 from wavenet.ui.page_text import convert_user_errors
@@ -48,7 +47,9 @@ def run_measurement(
         chosen = choose_effect(page.root, effect, upload)
         model, _ = chosen.model_at(knob_values(knobs))
         if not float(model.rate).is_integer():
-            raise ConditionError(f"the effect has the rate {model.rate:g} Hz; expected a whole number")
+            raise ConditionError(
+                f"the effect has the rate {model.rate:g} Hz; expected a whole number"
+            )
         settings = make_chain_settings(input_gain, output_trim, mix, oversampling)
         chain = EffectChain(model, int(model.rate), settings)
 
@@ -68,7 +69,9 @@ def draw_measurement(curve: TransferCurve, table: Sequence[Distortion]) -> str:
         ConditionError: the output of the effect is not finite.
     """
     if not np.isfinite(curve.outputs).all():
-        raise ConditionError("the effect has an output that is not finite, so it cannot be measured")
+        raise ConditionError(
+            "the effect has an output that is not finite, so it cannot be measured"
+        )
     plots = [_transfer_plot(curve), _distortion_plot(table)]
     return render("effects/measurement.html", plots=plots, hertz=f"{curve.frequency:.0f}")
 
@@ -76,11 +79,10 @@ def draw_measurement(curve: TransferCurve, table: Sequence[Distortion]) -> str:
 def _transfer_plot(curve: TransferCurve) -> str:
     peak = max(1e-6, float(np.abs(curve.outputs).max()))
     outer = _round_up(peak)
-    x_axis = PlotAxis("input", -1, 1, [(v, f"{v:g}".replace("-", "−")) for v in (-1, -0.5, 0, 0.5, 1)])
-    ticks = [(v * outer, f"{v * outer:g}".replace("-", "−")) for v in (-1, -0.5, 0, 0.5, 1)]
+    x_axis = PlotAxis("input", -1, 1, _symmetric_ticks(1))
     points = [*zip(curve.inputs, curve.outputs, strict=True)]
     closed = [(float(x), float(y)) for x, y in (*points, points[0])]
-    y_axis = PlotAxis("output", -outer, outer, ticks)
+    y_axis = PlotAxis("output", -outer, outer, _symmetric_ticks(outer))
     return curve_plot("Transfer curve", x_axis, y_axis, [("output", closed)])
 
 
@@ -95,6 +97,11 @@ def _distortion_plot(table: Sequence[Distortion]) -> str:
         for level in reversed(LEVELS_DB)
     ]
     return curve_plot("Harmonic distortion by level of the input", x_axis, y_axis, curves)
+
+
+def _symmetric_ticks(end: float) -> list[tuple[float, str]]:
+    values = [end * share for share in (-1, -0.5, 0, 0.5, 1)]
+    return [(value, f"{value:g}".replace("-", "−")) for value in values]
 
 
 def _round_up(value: float) -> float:

@@ -1,8 +1,8 @@
 """One rendering: settings of the tab -> checked job -> blocks of wet and dry sound.
 
-Input: an effect, a recording and the values of the widgets. Output: a `RenderResult`, which yields the
-sound while it is computed, measures the processor time, and finds the gains with which dry and wet
-sound are equally loud. Called by the callbacks of the tab and by the public API.
+Input: an effect, a recording and the values of the widgets. Output: a `RenderResult`, which yields
+the sound while it is computed, measures the processor time, and finds the gains with which dry and
+wet sound are equally loud. Called by the callbacks of the tab and by the public API.
 """
 
 import time
@@ -31,11 +31,15 @@ from wavenet.ui.server.uploads import check_reader
 MAX_SECONDS = 120.0  # of a recording
 MAX_CHANNELS = 2
 EXAMPLE = "example riff"
+CLIP_SOURCE = "effect"  # of the clips in the list
+CLIP_SUBTYPE = "PCM_24"
 BLOCK_SAMPLES = 4096
 LOWEST_RATE = 8000  # Hz, of the example for a model of a very low rate
 HIGHEST_RATE = 192_000
 _PEAK_LIMIT = 1.0
-_FIRST_MATCH_SECONDS = 0.2  # of the first measurement of the loudness; each one later has twice as much
+_FIRST_MATCH_SECONDS = (
+    0.2  # of the first measurement of the loudness; each one later has twice as much
+)
 
 Rows = NDArray[np.float32]
 
@@ -221,7 +225,7 @@ class RenderResult:
                 continue
             if not np.isfinite(block).all():
                 raise ConditionError(
-                    f"the effect {job.name} has an output that is not finite, so it cannot be played"
+                    f"the output of the effect {job.name} is not finite, so it cannot be played"
                 )
             begin = self._rendered
             self._wet.append(block)
