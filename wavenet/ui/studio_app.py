@@ -47,7 +47,7 @@ from wavenet.ui.server.server_port import check_mcp
 from wavenet.ui.server.temporary_files import SWEEP_SECONDS, delete_old_files, is_private
 from wavenet.ui.studio_api import register_api
 from wavenet.ui.templates import render
-from wavenet.ui.train.train_tab import build_train_tab, wire_train_tab
+from wavenet.ui.train.train_tab import build_train_tab, disabled_reason, wire_train_tab
 from wavenet.ui.turns import Turns
 from wavenet.ui.viewer.viewer import viewer_head
 from wavenet.ui.watch.watch_tab import build_watch_tab
@@ -93,7 +93,8 @@ def build_studio(
             with gr.Tab("Analyse", id="analyse") as tab_item:
                 build_analyse_tab(page, tab_item)
             with gr.Tab("Effects", id="effects") as tab_item:
-                build_effects_tab(page, tab_item)
+                is_local = is_only_local(address, allow_hosts)
+                build_effects_tab(page, tab_item, disabled_reason(is_local))
             with gr.Tab("Watch sampling", id="watch") as tab_item:
                 build_watch_tab(page, tab_item)
             with gr.Tab("Receptive field", id="receptive-field") as tab_item:
@@ -101,7 +102,7 @@ def build_studio(
             with gr.Tab("Compare", id="compare") as tab_item:
                 compared = build_compare_tab(page, tab_item)
             with gr.Tab("Train", id="train") as tab_item:
-                training = build_train_tab(page, tab_item, is_only_local(address, allow_hosts))
+                training = build_train_tab(page, tab_item, is_local)
             with gr.Tab("Models", id="models"):
                 models = build_models_tab(page)
         wire_model_bar(page)

@@ -13,6 +13,7 @@ import gradio as gr
 import torch
 
 from audio_utils.errors import AudioError
+from wavenet.config import StrictConfig, make_config
 from wavenet.effects.pair_measurement import PairMeasures, measure_pair
 from wavenet.effects.pair_report import PairReport, judge_pair
 from wavenet.errors import ConditionError
@@ -29,6 +30,14 @@ from wavenet.ui.turns import Turns
 from wavenet.user_input.typed_numbers import parse_number
 
 MAX_PAIR_SECONDS = 600.0
+
+
+class KnobValues(StrictConfig):
+    """Values of knobs by name."""
+
+    knobs: dict[str, str | int | float]
+
+
 Function = Callable[..., dict[str, Any]]
 SaveFile = Callable[..., dict[str, Any]]  # (name, waveform, sample rate, subtype) -> its answer
 
@@ -64,21 +73,18 @@ def make_apply_effect(root: Path, turns: Turns, save_file: SaveFile) -> Function
         """
         with convert_user_errors():
             chosen = choose_effect(root, effect, None if model is None else upload_path(model))
+            given = make_config(KnobValues, "settings", knobs=knobs or {}).knobs
             values = {
-                name: float(parse_number(value, f"the knob {name}", float))
-                for name, value in (knobs or {}).items()
+                name: float(parse_number(value, f"the knob {name}"))
+                for name, value in given.items()
             }
             nam = chosen.loaded.model_at(values)
-            numbers = [
-                float(parse_number(value, name, float))
-                for name, value in (
-                    ("input_gain_db", input_gain_db),
-                    ("output_db", output_db),
-                    ("mix", mix),
-                )
-            ]
-            factor = parse_number(oversampling, "oversampling", int)
-            settings = make_chain_settings(*numbers, factor)
+            settings = make_chain_settings(
+                parse_number(input_gain_db, "input_gain_db"),
+                parse_number(output_db, "output_db"),
+                parse_number(mix, "mix"),
+                parse_number(oversampling, "oversampling", int),
+            )
             response = None if cabinet is None else upload_path(cabinet)
             source = upload_path(recording)
             setting = {**chosen.knobs, **values}

@@ -39,6 +39,15 @@ def show_effect(page: Page, *, effect: str | None, upload: str | None) -> Values
     return shown | effect_choices.name_knobs(updates)
 
 
+def use_trained_effect(page: Page, *, run: str | None) -> Values:
+    """Choose the effect of a training in place of a dropped file."""
+    names = list(effect_choices.list_studio_effects(page.root))
+    if run not in names:
+        raise gr.Error("This effect has no weights yet.", print_exception=False)
+    chosen = {"effect": gr.update(choices=names, value=run), "upload": None}
+    return show_effect(page, effect=run, upload=None) | chosen
+
+
 def list_effect_choices(page: Page, *, effect: str | None) -> Values:
     """Return an update of the list of effects: the chosen one stays, or the first is chosen."""
     names = list(effect_choices.list_studio_effects(page.root))

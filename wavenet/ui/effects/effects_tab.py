@@ -11,6 +11,7 @@ import gradio as gr
 from wavenet.ui.effects import effect_events, measure_events, null_test_events, render_events
 from wavenet.ui.effects.effect_choices import MAX_KNOBS
 from wavenet.ui.effects.null_test_events import NULL_TESTS, WET_MINUS_DRY
+from wavenet.ui.effects.pair_training import build_pair_training
 from wavenet.ui.effects.render_job import MAX_SECONDS
 from wavenet.ui.event_handling import StopRequests
 from wavenet.ui.generate.live_player import make_player
@@ -38,14 +39,13 @@ KEPT = (*SLIDERS, "oversampling")
 Widgets = dict[str, Any]
 
 
-def build_effects_tab(page: Page, tab_item: gr.Tab) -> Widgets:
+def build_effects_tab(page: Page, tab_item: gr.Tab, training_reason: str) -> None:
     """Build the tab and connect its events.
 
     Args:
         page: what all tabs share.
         tab_item: the tab itself, whose opening lists the effects.
-    Returns:
-        The widgets by name.
+        training_reason: why training is disabled; "" if it is enabled.
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -59,13 +59,13 @@ def build_effects_tab(page: Page, tab_item: gr.Tab) -> Widgets:
     page.add_dependents(
         dependents, lambda _, settings: {k: given_value(settings, k) for k in dependents}
     )
-    _wire_choice(page, widgets, tab_item)
+    chosen = _wire_choice(page, widgets, tab_item)
     _wire_rendering(page, widgets)
-    return widgets
+    build_pair_training(page, chosen, tab_item, training_reason)
 
 
-def _wire_choice(page: Page, widgets: Widgets, tab_item: gr.Tab) -> None:
-    """List the effects, and show the facts and knobs of the chosen one."""
+def _wire_choice(page: Page, widgets: Widgets, tab_item: gr.Tab) -> Widgets:
+    """List the effects, and show the facts and knobs of the chosen one; return what changes."""
     knobs = [f"knob_{n}" for n in range(MAX_KNOBS)]
     outputs = pick(widgets, "about", "export", "upload", *knobs)
     show = by_name(partial(effect_events.show_effect, page), widgets, outputs)
@@ -76,6 +76,7 @@ def _wire_choice(page: Page, widgets: Widgets, tab_item: gr.Tab) -> None:
     tab_item.select(render_events.prepare_engine, **UNQUEUED)
     widgets["effect"].input(**show, **UNQUEUED)
     gr.on([widgets["upload"].upload, widgets["upload"].clear], **show, **UNQUEUED)
+    return {**outputs, "effect": widgets["effect"]}
 
 
 def _wire_rendering(page: Page, widgets: Widgets) -> None:
@@ -127,8 +128,8 @@ def _effect() -> Widgets:
 
 def _sound() -> Widgets:
     gr.HTML("<h2>2. Dry sound</h2>", elem_classes="step-title")
-    gr.HTML(status_note("A guitar without effects. Without a recording, a computed riff is used."))
-    label = f"Recording, mono or stereo, up to {MAX_SECONDS:.0f} s"
+    gr.HTML(status_note("A guitar without effects, mono or stereo. Without a recording: a computed riff."))
+    label = f"Recording, up to {MAX_SECONDS:.0f} s"
     recording = make_recording_input(label, "effects-recording")
     return {"recording": recording}
 

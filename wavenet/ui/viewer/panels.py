@@ -34,6 +34,7 @@ RANGE_DB = 100.0  # of the levels in a message, below the maximum
 LOWEST_LEVEL_DB = -100.0
 _STEPS = 65_535  # of a value in a message; a curve uses the highest for "no value"
 _TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16_000)
+_TICK_DISTANCE = 0.08  # of two labels, as a share of the axis
 _PITCH_TICKS_HZ = (100, 200, 400, 800)  # octaves
 
 
@@ -195,12 +196,12 @@ def _spectrogram_grid(title: str, relative: Tensor, config: FeatureConfig) -> Pa
     size = -(-(config.n_fft // 2 + 1) // MAX_ROWS)
     bin_hz = config.sample_rate / config.n_fft
     names = [f"{bin_hz * (size * n + (size - 1) / 2):,.0f} Hz" for n in range(len(relative))]
-    # The middle of the lowest bin is at 0.5 / size.
-    ticks = [
-        ((hz / bin_hz + 0.5) / size, f"{hz:,}")
-        for hz in _TICKS_HZ[1:]
-        if hz <= config.sample_rate / 2
-    ]
+    ticks: list[tuple[float, str]] = []
+    for hz in reversed(_TICKS_HZ[1:]):
+        place = (hz / bin_hz + 0.5) / size  # the middle of the lowest bin is at 0.5 / size
+        has_space = not ticks or ticks[0][0] - place >= _TICK_DISTANCE * len(relative)
+        if hz <= config.sample_rate / 2 and has_space:
+            ticks.insert(0, (place, f"{hz:,}"))
     return _levels(title, relative, config, names, ticks)
 
 
