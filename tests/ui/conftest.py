@@ -22,6 +22,7 @@ from wavenet.ui.page import Page
 from wavenet.ui.turns import Turns
 
 from .comparison_folder import OTHERS, write_comparison, write_member
+from .effect_folder import save_effect
 from .studio_process import (
     BROWSERS,
     COMMAND,
@@ -75,12 +76,13 @@ def save_checkpoint(
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two checkpoints: digits at 8 kHz, one with another label at 16 kHz.
 
-    It also has a small comparison, and beside it a transformer and a state-space model.
+    It also has an effect with a knob, a small comparison, and beside it a transformer and a state-space model.
     """
     folder = tmp_path_factory.mktemp("studio") / "checkpoints"
     digits = {"digit": tuple("0123456789"), "speaker": SPEAKERS}
     save_checkpoint(folder, "digits", RATE, digits)
     save_checkpoint(folder, "notes", 2 * RATE, {"instrument": ("flute", "horn")})
+    save_effect(folder / "overdrive")
     write_comparison(folder / "compare")
     for name, config in OTHERS.items():
         write_member(folder / "compare" / name, config)

@@ -32,6 +32,10 @@ SAVED: dict[str, Any] = {
     "watch_seed": 3,
     "watch_start": 0.1,
     "watch_steps": 50,
+    "effect_input_gain": 6,
+    "effect_output_trim": -3,
+    "effect_mix": 0.5,
+    "effect_oversampling": "2",
     "train_recipe": "small",
     "train_folder": "~/voices",
     "train_pattern": "{word}_{take}",
@@ -69,6 +73,8 @@ def test_the_settings_of_the_visit_before_are_shown(studio_page: Page) -> None:
     assert [updates[name] for name in names] == [1.5, -2, 3, 0.5]
     watched = [updates[f"watch_{name}"]["value"] for name in ("seconds", "seed", "start", "steps")]
     assert watched == [0.7, 3, 0.1, 50]
+    kept = [updates[name]["value"] for name in SAVED if name.startswith("effect_")]
+    assert kept == [6, -3, 0.5, "2"]
     kept = [updates[name]["value"] for name in SAVED if name.startswith("train_")]
     assert kept == ["small", "~/voices", "{word}_{take}", "mine", 70]
     assert not updates["problems"]["visible"]

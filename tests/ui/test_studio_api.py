@@ -48,7 +48,16 @@ from .conftest import RATE, SPEAKERS, bare_page, save_checkpoint, tone
 from .studio_process import studio_process
 
 CONDITIONS = {"digit": "7", "speaker": "jackson"}
-NAMES = ["generate", "continue", "vocode", "speak", "analyse", "score"]
+NAMES = [
+    "generate",
+    "continue",
+    "vocode",
+    "speak",
+    "analyse",
+    "score",
+    "apply_effect",
+    "check_effect_recordings",
+]
 HAS_MCP = importlib.util.find_spec("mcp") is not None
 needs_mcp = pytest.mark.skipif(not HAS_MCP, reason='mcp is not installed: pip install "mcp>=1.21"')
 
@@ -122,6 +131,11 @@ def test_only_the_named_functions_are_public(address: str) -> None:
         ],
         "analyse": ["recording"],
         "score": ["recording", *model],
+        "apply_effect": [
+            *("recording", "effect", "model", "knobs", "input_gain_db", "output_db"),
+            *("mix", "oversampling", "cabinet"),
+        ],
+        "check_effect_recordings": ["dry", "wet"],
     }
 
 

@@ -244,8 +244,9 @@ def _last_line(folder: Path) -> str:
             text = log.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    text = text.replace(f"{folder.absolute() / RECORDINGS}{os.sep}", "").replace("\r", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else ""
 
 
 def _write(path: Path, text: str) -> None:

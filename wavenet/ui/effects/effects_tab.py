@@ -128,7 +128,11 @@ def _effect() -> Widgets:
 
 def _sound() -> Widgets:
     gr.HTML("<h2>2. Dry sound</h2>", elem_classes="step-title")
-    gr.HTML(status_note("A guitar without effects, mono or stereo. Without a recording: a computed riff."))
+    gr.HTML(
+        status_note(
+            "A guitar without effects, mono or stereo. Without a recording: a computed riff."
+        )
+    )
     label = f"Recording, up to {MAX_SECONDS:.0f} s"
     recording = make_recording_input(label, "effects-recording")
     return {"recording": recording}

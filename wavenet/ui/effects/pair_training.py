@@ -40,13 +40,13 @@ def build_pair_training(page: Page, effects: Widgets, tab_item: gr.Tab, reason: 
     if reason:
         gr.HTML(status_note(reason), elem_id="effects-training-disabled")
         return
-    with gr.Accordion("Train an effect from two recordings", open=False, elem_id="effects-train"):
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
-                widgets = _recordings() | _training()
-            with gr.Column(scale=3, min_width=300):
-                widgets["report"] = gr.HTML(REPORT_PLACEHOLDER, elem_id="effects-report")
-                widgets |= _run()
+    label = "Train an effect from two recordings"
+    with gr.Accordion(label, open=False, elem_id="effects-train"), gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            widgets = _recordings() | _training()
+        with gr.Column(scale=3, min_width=300):
+            widgets["report"] = gr.HTML(REPORT_PLACEHOLDER, elem_id="effects-report")
+            widgets |= _run()
     _wire(page, widgets, effects, tab_item)
 
 

@@ -112,6 +112,8 @@ def _run_job(
             if job_number in stop_requests:
                 return
             yield {"player": live_player.waiting_message(job_number, place, seconds)}
+        if job_number in stop_requests:
+            return
         try:
             yield from _stream(result, stop_requests, job_number)
         finally:  # also after an error, and if the page was closed

@@ -230,7 +230,7 @@ class RenderResult:
             begin = self._rendered
             self._wet.append(block)
             self._rendered += block.shape[1]
-            if self.seconds >= next_match or first is None:
+            if self.seconds >= next_match or self._rendered >= job.samples:
                 self.gains, next_match = self._match(), 2 * self.seconds
             dry_block = self.dry[:, begin:]
             yield torch.from_numpy(np.concatenate([block, dry_block]).T.copy())

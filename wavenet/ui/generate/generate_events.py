@@ -329,8 +329,9 @@ def show_first_clip(page: Page, start: Start, *, token: Any, name: str | None) -
             with page.turns.turn():
                 result = GenerationResult(job, start).complete()
             clip = keep_clips(page, token, result)[0]
-            shown = show_history(page.clips, token)
-            return {**shown, **_texts(result), "viewer": draw_clip(result, clip)}
+            viewer = draw_clip(result, clip)
+            # Last, because the visitor may have made other clips meanwhile.
+            return {**_texts(result), "viewer": viewer, **show_history(page.clips, token)}
     return {}
 
 
