@@ -167,6 +167,18 @@ def fill_analyse(page: Any) -> None:
     page.wait_for_selector("#analysis-viewer .viewer[data-state=shown]")
 
 
+def fill_effects(page: Any) -> None:
+    """Render the example with the first effect, if there is one, and measure it."""
+    page.wait_for_timeout(1000)  # the page requests the list of effects
+    if not page.query_selector("#effects-about dl"):
+        return
+    page.click("#effects-render")
+    page.wait_for_selector("#effects-viewer .viewer[data-state=shown]")
+    page.click("#effects-measure-box > button")
+    page.click("#effects-measure")
+    page.wait_for_selector("#effects-measured svg")
+
+
 def fill_watch(page: Any) -> None:
     """Go some steps forward in the example."""
     page.wait_for_selector('#step-viewer [data-state="ready"]')
@@ -214,6 +226,7 @@ def fill_train(page: Any) -> None:
 NAMES = {
     "generate": "Generate",
     "analyse": "Analyse",
+    "effects": "Effects",
     "watch": "Watch sampling",
     "receptive-field": "Receptive field",
     "compare": "Compare",
@@ -223,6 +236,7 @@ NAMES = {
 EXAMPLES: dict[str, Callable[[Any], None]] = {
     "generate": fill_generate,
     "analyse": fill_analyse,
+    "effects": fill_effects,
     "watch": fill_watch,
     "receptive-field": fill_receptive_field,
     "compare": fill_compare,

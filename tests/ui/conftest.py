@@ -76,7 +76,8 @@ def save_checkpoint(
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two checkpoints: digits at 8 kHz, one with another label at 16 kHz.
 
-    It also has an effect with a knob, a small comparison, and beside it a transformer and a state-space model.
+    It also has a small comparison, and beside it a transformer and a state-space model; and an
+    effect with a knob.
     """
     folder = tmp_path_factory.mktemp("studio") / "checkpoints"
     digits = {"digit": tuple("0123456789"), "speaker": SPEAKERS}

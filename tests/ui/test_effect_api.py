@@ -47,7 +47,7 @@ def test_a_model_is_uploaded(
     answer = apply_effect(upload(save_wav(tone())), model=path, oversampling=2)
     assert Path(answer["path"]).name == "tone_amp.wav"
     (tmp_path / "evil.nam").write_text(HOSTILE)
-    with pytest.raises(gr.Error, match="evil.nam: architecture"):
+    with pytest.raises(gr.Error, match=r"evil\.nam: architecture"):
         apply_effect(upload(save_wav(tone())), model=upload(tmp_path / "evil.nam"))
 
 

@@ -150,7 +150,7 @@ def test_the_states_of_an_ended_run(folder: Path) -> None:
     assert read_effect_run(folder).state == "stopped"
     assert show()["resume"]["interactive"]
     assert not show()["timer"]["active"]
-    log(folder, f"error: {folder}/recordings/wet: silence: it is silent; or add --no-check\n")
+    log(folder, f"wavenet: {folder}/recordings/wet: silence: it is silent; or add --no-check\n")
     assert "Wet: silence: it is silent." in show()["state"]
     assert 'class="error"' in show()["state"]
     rows = [{"step": n, "loss": 1.0, "mean_esr": 0.5 / n, "esr": [0.1]} for n in (1, 2)]

@@ -1,4 +1,4 @@
-"""Renderings: streams equal the chain, loudness of dry and wet, stops, null tests, hostile input."""
+"""Renderings: streams equal the chain, loudness of dry and wet, stops, null tests, bad input."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -108,10 +108,10 @@ def test_a_sound_beyond_full_scale_is_named(model: NamModel) -> None:
 def test_long_recordings_and_many_channels_are_refused(
     model: NamModel, save_wav: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConditionError, match="^many.wav has 3 channels"):
+    with pytest.raises(ConditionError, match=r"^many\.wav has 3 channels"):
         make_job(model, save_wav(np.zeros((100, 3)) + 0.1, name="many"))
     monkeypatch.setattr(render_job, "MAX_SECONDS", 0.1)
-    with pytest.raises(AudioError, match="^[^/]*long.wav"):
+    with pytest.raises(AudioError, match=r"^[^/]*long\.wav"):
         make_job(model, save_wav(tone(0.5), name="long"))
     with pytest.raises(ConfigError, match="oversampling"):
         make_job(model, oversampling="3")

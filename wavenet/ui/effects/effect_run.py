@@ -246,7 +246,7 @@ def _last_line(folder: Path) -> str:
         return ""
     text = text.replace(f"{folder.absolute() / RECORDINGS}{os.sep}", "").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else ""
+    return lines[-1].removeprefix("wavenet: ") if lines else ""
 
 
 def _write(path: Path, text: str) -> None:
