@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from wavenet.errors import ConditionError, EffectFileError
-from wavenet.ui.effects import effect_choices
 from wavenet.ui.effects.effect_choices import (
     MAX_KNOBS,
     choose_effect,
-    describe_effect,
+    effect_html,
     knob_updates,
     list_studio_effects,
 )
@@ -58,12 +57,12 @@ def test_an_effect_has_its_knobs(home: Path) -> None:
 def test_a_file_comes_before_the_list(home: Path) -> None:
     path = save_nam(home / "amp.nam")
     effect = choose_effect(home / "checkpoints", "drive", str(path))
-    assert (effect.name, effect.knobs, effect.trained) == ("amp", {}, None)
-    text = describe_effect(effect)
+    assert (effect.name, effect.knobs, effect.folder) == ("amp", {}, None)
+    text = effect_html(effect)
     assert "48,000 Hz" in text
     assert "ms" in text
     assert "&lt;i&gt;box&lt;/i&gt;" in text
-    assert effect_choices.LICENCE in text
+    assert "belongs to its maker" in text
 
 
 @pytest.mark.parametrize("name", [None, "", "gone", "../drive", 3, ["drive"]])

@@ -11,19 +11,15 @@ from typing import Any
 import gradio as gr
 
 from wavenet.checkpoint_folders import list_effects
+from wavenet.effects.effect_facts import describe_effect
 from wavenet.effects.load_effect import LoadedEffect, load_effect
 from wavenet.effects.nam_model import NamModel
-from wavenet.effects.training.trained_effect import TrainedEffect, load_effect_folder
 from wavenet.errors import ConditionError, EffectFileError
 from wavenet.ui.page_text import facts_html
 
 MAX_KNOBS = 16  # of a trained effect
 NO_EFFECT = "choose an effect, or drop a .nam file"
 RUNS_DIR = "runs"  # of the working folder, as for other trainings
-LICENCE = (
-    "A capture belongs to who made it, and the name of a device to its maker: share only files "
-    "whose licence allows it."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +29,10 @@ class ChosenEffect:
     Attributes:
         loaded: returns a model for a setting of the knobs.
         folder: of a trained effect; None for a file.
-        trained: the effect in the folder; None for a file.
     """
 
     loaded: LoadedEffect
     folder: Path | None = None
-    trained: TrainedEffect | None = None
 
     @property
     def name(self) -> str:
@@ -85,7 +79,7 @@ def choose_effect(root: Path, name: Any, upload: Any) -> ChosenEffect:
     folder = list_studio_effects(root).get(name) if isinstance(name, str) else None
     if folder is None:
         raise ConditionError(NO_EFFECT if not name else f"there is no effect {str(name)[:100]!r}")
-    return load_trained_effect(folder)
+    return ChosenEffect(load_effect(folder), folder)
 
 
 def load_dropped_effect(path: str) -> ChosenEffect:
@@ -100,22 +94,11 @@ def load_dropped_effect(path: str) -> ChosenEffect:
         raise EffectFileError(str(error).replace(path, Path(path).name)) from None
 
 
-def load_trained_effect(folder: Path) -> ChosenEffect:
-    """Load the folder of a trained effect.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    effect = load_effect_folder(folder)
-    knobs = {knob.name: knob.default for knob in effect.config.knobs}
-    loaded = LoadedEffect(folder.name, "trained", lambda values: effect.nam_model(values), knobs)
-    return ChosenEffect(loaded, folder, effect)
-
-
-def describe_effect(effect: ChosenEffect) -> str:
+def effect_html(effect: ChosenEffect) -> str:
     """Return HTML with the facts of an effect."""
     model = effect.loaded.model_at()
     field_samples = model.receptive_field
+    measured = describe_effect(model, measures_load=False)
     facts = {
         "effect": effect.name,
         "architecture": model.architecture,
@@ -125,15 +108,10 @@ def describe_effect(effect: ChosenEffect) -> str:
             if field_samples is None
             else f"{1000 * field_samples / model.rate:.1f} ms"
         ),
-        "weights": f"{count_all_weights(model):,}",
+        "weights": f"{measured.weights:,}",
     }
     facts |= _device_facts(model)
-    return facts_html(facts, [LICENCE])
-
-
-def count_all_weights(model: NamModel) -> int:
-    """Return the number of weights of a model and of the models in it."""
-    return len(model.weights) + sum(count_all_weights(part) for part in model.parts)
+    return facts_html(facts, [measured.licence])
 
 
 def knob_updates(effect: ChosenEffect | None) -> list[Any]:

@@ -13,6 +13,7 @@ from gradio.utils import get_upload_folder
 
 from wavenet.effects.nam_file import SUFFIX, write_nam
 from wavenet.effects.training.nam_export import export_nam
+from wavenet.effects.training.trained_effect import load_effect_folder
 from wavenet.effects.training.training_results import load_results
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.ui.effects import effect_choices
@@ -26,7 +27,7 @@ def show_effect(page: Page, *, effect: str | None, upload: str | None) -> Values
     """Return the facts and the knobs of the chosen effect; an invalid file is removed."""
     try:
         chosen = effect_choices.choose_effect(page.root, effect, upload)
-        about = effect_choices.describe_effect(chosen)
+        about = effect_choices.effect_html(chosen)
     except WaveNetError as error:
         updates = effect_choices.knob_updates(None)
         note = error_note(error) if upload or effect else ""
@@ -35,7 +36,7 @@ def show_effect(page: Page, *, effect: str | None, upload: str | None) -> Values
             found["upload"] = None
         return found | effect_choices.name_knobs(updates)
     updates = effect_choices.knob_updates(chosen)
-    shown = {"about": about, "export": gr.update(visible=chosen.trained is not None)}
+    shown = {"about": about, "export": gr.update(visible=chosen.folder is not None)}
     return shown | effect_choices.name_knobs(updates)
 
 
@@ -59,10 +60,11 @@ def export_effect(page: Page, *, effect: str | None, upload: str | None, **knobs
     """Write the trained effect with the knobs of the page as a `.nam` file; return its download."""
     with convert_user_errors():
         chosen = effect_choices.choose_effect(page.root, effect, upload)
-        if chosen.trained is None or chosen.folder is None:
+        if chosen.folder is None:
             raise ConditionError("this effect is a file already; only a trained effect is exported")
         _, setting = chosen.model_at(effect_choices.knob_values(knobs))
-        model = export_nam(chosen.trained, setting, results=load_results(chosen.folder))
+        trained = load_effect_folder(chosen.folder)
+        model = export_nam(trained, setting, results=load_results(chosen.folder))
         knob_text = "".join(f"_{name}{value:.2g}" for name, value in setting.items())
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{chosen.name}{knob_text}{SUFFIX}"
