@@ -58,8 +58,13 @@ class ChosenEffect:
 
 
 def list_studio_effects(root: Path) -> dict[str, Path]:
-    """Return the folders of trained effects by name: the shipped ones, and those of the runs."""
-    return {**list_effects(Path.cwd() / RUNS_DIR), **list_effects(root)}
+    """Return the folders of trained effects by name: the shipped ones, then those of the runs."""
+    found = list_effects(root)
+    return found | {
+        name: folder
+        for name, folder in list_effects(Path.cwd() / RUNS_DIR).items()
+        if name not in found
+    }
 
 
 def choose_effect(root: Path, name: Any, upload: Any) -> ChosenEffect:

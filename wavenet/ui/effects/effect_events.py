@@ -36,7 +36,8 @@ def show_effect(page: Page, *, effect: str | None, upload: str | None) -> Values
             found["upload"] = None
         return found | effect_choices.name_knobs(updates)
     updates = effect_choices.knob_updates(chosen)
-    shown = {"about": about, "export": gr.update(visible=chosen.folder is not None)}
+    label = "Export .nam with these knobs" if chosen.knobs else "Export .nam"
+    shown = {"about": about, "export": gr.update(value=label, visible=chosen.folder is not None)}
     return shown | effect_choices.name_knobs(updates)
 
 
