@@ -99,14 +99,14 @@ def is_effect(folder: Path) -> bool:
     return _has_mark(folder, EFFECT_MARK)
 
 
-def list_effects(root: Path) -> dict[str, Path]:
-    """Return the folders of trained effects of a studio, by name and in this order.
+def list_effects(root: Path | None = None) -> dict[str, Path]:
+    """Return the folders of trained effects, by name and in this order.
 
     Args:
-        root: as in `list_in_studio`.
+        root: as in `list_in_studio`; None for all folders of named checkpoints.
     """
     found: dict[str, Path] = {}
-    for base in _studio_roots(root):
+    for base in _roots() if root is None else _studio_roots(root):
         for folder in (path.parent for path in base.glob(f"*/{CONFIG}")):
             if is_effect(folder):
                 found.setdefault(folder.name, folder)

@@ -107,7 +107,6 @@ def test_bad_inputs_are_one_sentence(run_command, amp, dry, tmp_path):
     refuse(*common[:-1], tmp_path / "wet.flac", "--subtype", "FLOAT", "needs a .wav file")
     plain = tmp_path / "plain.nam"
     plain.write_bytes(encode(linear()))
-    refuse(*render, dry, "-m", plain, "-o", out, "--match-loudness", "has no loudness")
     refuse(*render, dry, "-m", plain, "-o", out, "--interface-level", 12, "no input_level_dbu")
 
 

@@ -57,7 +57,7 @@ def test_the_digest_changes_with_the_config_and_with_the_weights(drive):
 
 
 def test_wrong_paths_are_one_sentence(drive, tmp_path):
-    with pytest.raises(EffectFileError, match="does not exist"):
+    with pytest.raises(EffectFileError, match=r"does not exist; .*: drive"):
         load_effect(tmp_path / "missing.nam")
     with pytest.raises(EffectFileError, match="does not exist"):
         find_effects(tmp_path / "missing")

@@ -70,7 +70,7 @@ class ChainOptions:
         bool,
         typer.Option(
             "--match-loudness",
-            help="Scale the output to -18 dB by the loudness in the file, so that models are "
+            help="Scale the output to -18 dB by the loudness of the model, so that models are "
             "about equally loud.",
         ),
     ] = False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wavenet.checkpoint_folders import CONFIG, is_effect, resolve_checkpoint
+from wavenet.checkpoint_folders import CONFIG, is_effect, list_effects, resolve_checkpoint
 from wavenet.effects.nam_file import SUFFIX, parse_effect_json, parse_nam, read_effect_bytes
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.pedalnet_file import is_pedalnet, parse_pedalnet
@@ -110,9 +110,10 @@ def _effect_folder(path: Path) -> Path | None:
 
 
 def _missing(path: Path) -> str:
+    known = ", ".join(list_effects())
     return (
-        f"{path} does not exist; expected a {SUFFIX} file, a JSON file of PedalNetRT, or a trained "
-        "effect: its folder or its name"
+        f"{path} does not exist; expected a {SUFFIX} file, a JSON file of PedalNetRT, the folder "
+        "of a trained effect" + (f", or a name: {known}" if known else "")
     )
 
 

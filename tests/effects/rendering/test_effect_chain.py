@@ -198,8 +198,12 @@ def test_settings_out_of_range_are_refused(model):
         EffectChain(model, 44_100, ChainSettings(rate_policy="refuse"))
     with pytest.raises(ConfigError, match="live sound cannot be resampled"):
         EffectChain(model, 44_100).start(1, is_live=True)
-    with pytest.raises(ConfigError, match="no loudness"):
-        EffectChain(model, RATE, ChainSettings(matches_loudness=True))
+
+
+def test_a_loudness_that_the_file_does_not_say_is_measured(noise):
+    quiet = NamModel(ImpulseResponseShape(1), np.full(1, 0.25, np.float32))  # -30 dB
+    chain = EffectChain(quiet, RATE, ChainSettings(matches_loudness=True))
+    assert np.allclose(chain.render(noise), noise, atol=1e-4)
 
 
 def test_the_loudness_of_the_file_sets_the_level(noise):

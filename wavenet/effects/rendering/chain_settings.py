@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from wavenet.effects.effect_loudness import output_loudness
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.oversampling import FACTORS
 from wavenet.errors import ConfigError
@@ -26,8 +27,8 @@ class ChainSettings:
         input_gain_db: before the model: how hard it is driven, dB.
         interface_dbu: level of a sine that is full scale at the interface of the recording, dBu;
             the model then gets the level with which its maker recorded. None: not calibrated.
-        matches_loudness: scale the output of the model by the loudness in its file, so that all
-            models are about equally loud.
+        matches_loudness: scale the output of the model by the loudness in its file, or by that
+            which is measured, so that all models are about equally loud.
         mix: part of the wet sound from 0, only the dry sound, to 1, only the wet sound.
         trim_db: gain of the output, after everything else, dB.
         oversampling: 1, 2 or 4 times the rate of the model.
@@ -72,16 +73,10 @@ class ChainSettings:
 def loudness_gain_db(model: NamModel) -> float:
     """Return the gain that brings a model to `MATCHED_LOUDNESS_DB`, dB.
 
-    Raises:
-        ConfigError: the file does not say its loudness.
+    The loudness is that of the metadata; of a model without it, it is measured.
     """
     loudness = metadata_number(model, "loudness")
-    if loudness is None:
-        raise ConfigError(
-            "the metadata of this model has no loudness, so it cannot be matched; set the level "
-            "with the trim instead"
-        )
-    return MATCHED_LOUDNESS_DB - loudness
+    return MATCHED_LOUDNESS_DB - (output_loudness(model) if loudness is None else loudness)
 
 
 def calibration_gain_db(model: NamModel, interface_dbu: float) -> float:
