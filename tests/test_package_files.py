@@ -14,8 +14,8 @@ import wavenet
 
 from .repository import ROOT, tracked_files
 
-SHIPPED = ("codes", "compare", "digits", "images", "kathleen", "strings", "vocoder")
-MAX_BYTES = 33_000_000  # of the wheel; weights hardly shrink when they are compressed
+SHIPPED = ("codes", "compare", "digits", "images", "kathleen", "overdrive", "strings", "vocoder")
+MAX_BYTES = 34_000_000  # before compression, by which weights hardly shrink
 
 
 def wheel_files() -> dict[str, Path]:
