@@ -37,6 +37,7 @@ SUFFIXES = {
     ".json",
     ".safetensors",
     ".md",
+    ".nam",
 }
 NAMES = {
     "LICENSE",

@@ -14,6 +14,7 @@ from wavenet.terminal import (
     print_json,
     print_line,
     print_message,
+    print_over_line,
     shorten_values,
 )
 
@@ -137,5 +138,11 @@ def calls_that_print(path):
 def test_all_prints_of_the_package_go_through_this_module():
     found = [call for path in SOURCES for call in calls_that_print(path)]
     own = [call for call in found if call.startswith("wavenet/terminal.py:")]
-    assert len(own) == 4  # line, JSON, message, above a bar
+    assert len(own) == 5  # line, JSON, message, over a line, above a bar
     assert found == own
+
+
+def test_a_line_is_written_over_and_ended(capsys):
+    print_over_line("level \x1b[31m")
+    print_over_line("")
+    assert capsys.readouterr() == ("", "\rlevel \\x1b[31m \n")

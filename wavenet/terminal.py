@@ -85,6 +85,12 @@ def print_message(text: object) -> None:
             print(escape_controls(shorten_values(str(text))), file=sys.stderr, flush=True)
 
 
+def print_over_line(text: str) -> None:
+    """Print text over the current line of a terminal, on stderr; the empty text ends the line."""
+    line = f"\r{escape_controls(text)} " if text else "\n"
+    print(line, end="", file=sys.stderr, flush=True)
+
+
 def print_above_bar(console: Any, text: str) -> None:
     """Print a message, one line, above the progress bar of a rich console."""
     console.print(escape_controls(text), highlight=False, soft_wrap=True, markup=False)

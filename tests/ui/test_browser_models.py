@@ -128,7 +128,12 @@ def test_imported_model_is_used_renamed_and_deleted(
     page.click("[data-model=horn] [data-action=delete]")
     page.wait_for_selector("#model-message >> text=horn is deleted")
     wait_for_model(page, "digits")
-    assert {path.name for path in folder.iterdir()} == {"compare", "digits", "notes"}
+    assert {path.name for path in folder.iterdir()} == {
+        "compare",
+        "digits",
+        "notes",
+        "overdrive",
+    }
 
 
 def test_sample_is_played_and_parts_of_the_card_stay_open(page: Any) -> None:

@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_trained_effects_and_those_of_runs_are_listed(home: Path) -> None:
     root = home / "checkpoints"
     found = list_studio_effects(root)
-    assert list(found) == ["drive", "mine"]
+    assert list(found) == ["drive", "overdrive", "mine"]  # the second is shipped
     assert found["drive"] == root / "drive"
     assert found["mine"] == home / "runs" / "mine"
     shown = list_effect_choices(bare_page(root), effect="mine")["effect"]

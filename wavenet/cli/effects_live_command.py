@@ -19,7 +19,7 @@ from wavenet.cli.effects_options import MODEL_HELP, ChainOptions, IrOption, load
 from wavenet.cli.option_groups import expand_option_groups
 from wavenet.cli.options import QuietOption, print_message
 from wavenet.errors import ConfigError
-from wavenet.terminal import print_line
+from wavenet.terminal import print_line, print_over_line
 
 if TYPE_CHECKING:
     from audio_utils.sound_devices import Device
@@ -169,7 +169,7 @@ def _watch(stream: Any, effect: "LiveEffect", seconds: float | None, quiet: bool
             if quiet:
                 continue
             if is_terminal:
-                print(f"\r{effect.status.line()} ", end="", file=sys.stderr, flush=True)
+                print_over_line(effect.status.line())
             elif time.monotonic() - last_line >= LINE_SECONDS:
                 last_line = time.monotonic()
                 print_message(effect.status.line())
@@ -177,7 +177,7 @@ def _watch(stream: Any, effect: "LiveEffect", seconds: float | None, quiet: bool
         pass  # the usual end
     finally:
         if is_terminal and not quiet:
-            print(file=sys.stderr)
+            print_over_line("")
 
 
 def _describe_counts(effect: "LiveEffect") -> str:
