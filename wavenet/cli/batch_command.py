@@ -21,7 +21,7 @@ from wavenet.cli.batch_options import (
     make_execution,
     make_settings,
 )
-from wavenet.cli.batch_progress import BatchProgressBar, set_event_on_interrupt
+from wavenet.cli.batch_progress import BatchProgressBar, join_counts, set_event_on_interrupt
 from wavenet.cli.option_groups import expand_option_groups
 from wavenet.cli.options import print_message
 from wavenet.cli.unused_options import refuse_unused_threads
@@ -208,18 +208,11 @@ def _print_result(
     """Print the counts of a batch on stderr, and the path of its journal or a JSON document."""
     remaining = summary.rows - result.done - result.already_done - result.failed
     plural = "" if result.done == 1 else "s"
-    parts = [f"{result.done:,} clip{plural} generated"]
+    written = f"{result.done:,} clip{plural} generated"
     if result.done:
-        parts[0] += f" ({result.seconds:,.1f} s of audio in {elapsed:,.1f} s, "
-        parts[0] += f"{result.seconds / elapsed:,.1f} times real time)"
-    for count, text in (
-        (result.already_done, "already done"),
-        (result.failed, "failed"),
-        (remaining, "remaining: the same command resumes"),
-    ):
-        if count > 0:
-            parts.append(f"{count:,} {text}")
-    print_message(", ".join(parts))
+        written += f" ({result.seconds:,.1f} s of audio in {elapsed:,.1f} s, "
+        written += f"{result.seconds / elapsed:,.1f} times real time)"
+    print_message(join_counts(written, result.already_done, result.failed, remaining))
     if result.below_target:
         clips = "1 clip is" if result.below_target == 1 else f"{result.below_target:,} clips are"
         print_message(

@@ -1,7 +1,7 @@
-"""The progress of `wavenet batch` on stderr, and its reaction to Ctrl-C.
+"""The progress of a batch on stderr, its counts at the end, and its reaction to Ctrl-C.
 
 Input: the amount of generated audio and the finished clips. Output: a progress bar, or one line per
-interval. Called by `batch_command`.
+interval. Called by `batch_command` and `effects_batch_command`.
 """
 
 import os
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0  # between two lines of progress if stderr is not a terminal
 _STOPPING = "finishing the active clips; press Ctrl-C again to stop at once"
 _STOPPED = "stopped; the same command resumes"
+
+
+def join_counts(written: str, already_done: int, failed: int, remaining: int) -> str:
+    """Return the sentence at the end of a batch: what was written, and the counts above 0."""
+    counts = (
+        (already_done, "already done"),
+        (failed, "failed"),
+        (remaining, "remaining: the same command resumes"),
+    )
+    return ", ".join([written, *(f"{count:,} {text}" for count, text in counts if count > 0)])
 
 
 class ShownTask(Protocol):

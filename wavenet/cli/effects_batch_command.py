@@ -14,7 +14,7 @@ import typer
 
 from wavenet.cli.batch_command import INTERRUPTED, SOME_FAILED
 from wavenet.cli.batch_options import FORMATS
-from wavenet.cli.batch_progress import BatchProgressBar, set_event_on_interrupt
+from wavenet.cli.batch_progress import BatchProgressBar, join_counts, set_event_on_interrupt
 from wavenet.cli.effects_options import (
     MODEL_HELP,
     ChainOptions,
@@ -166,18 +166,11 @@ def _print_result(
     from wavenet.batch.manifest import WHOLE_MANIFEST
 
     remaining = len(tasks) - result.done - result.already_done - result.failed
-    parts = [f"{result.done:,} file{'' if result.done == 1 else 's'} written"]
+    written = f"{result.done:,} file{'' if result.done == 1 else 's'} written"
     if result.done:
         speed = result.seconds / max(elapsed, 1e-9)
-        parts[0] += f" ({result.seconds:,.1f} s of sound, {speed:,.1f} times real time)"
-    for count, text in (
-        (result.already_done, "already done"),
-        (result.failed, "failed"),
-        (remaining, "remaining: the same command resumes"),
-    ):
-        if count > 0:
-            parts.append(f"{count:,} {text}")
-    print_message(", ".join(parts))
+        written += f" ({result.seconds:,.1f} s of sound, {speed:,.1f} times real time)"
+    print_message(join_counts(written, result.already_done, result.failed, remaining))
     if result.clipped:
         print_message(
             f"WARNING: {result.clipped:,} of them were limited to full scale; the warnings of "

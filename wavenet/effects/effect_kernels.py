@@ -393,7 +393,7 @@ def _control_register(builder: Builder, name: str, slot: Any) -> None:
 
 @intrinsic
 def flush_denormals(context):  # type: ignore[no-untyped-def]
-    """Let denormal numbers be zero in this thread; return the settings before.
+    """Set the processor to treat denormal numbers as zero in this thread; return what was set.
 
     Only on x86: processors with NEON multiply denormal numbers as fast as others.
     """
