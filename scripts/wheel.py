@@ -111,10 +111,14 @@ def check_installation(programs: Path, folder: Path) -> None:
     assert (folder / "a.wav").stat().st_size > 1600
     run([wavenet, "speak", "Hello.", "--out", "b.wav"], folder, environment)
     assert (folder / "b.wav").stat().st_size > 1600
-    print("commands: version, help, models and generate work")
+    effect = ["effects", "render", "b.wav", "--model", "overdrive", "--out", "c.wav"]
+    run([wavenet, *effect], folder, environment)
+    assert (folder / "c.wav").stat().st_size > 1600
+    print("commands: version, help, models, generate, speak and effects render work")
     check_studio(wavenet, package, folder, environment)
     assert package_files(package) == before, "the program has written into its package"
-    assert {path.name for path in folder.iterdir()} <= {"home", "a.wav", "studio.log"}
+    sounds = {"a.wav", "b.wav", "c.wav"}
+    assert {path.name for path in folder.iterdir()} <= {"home", "studio.log", *sounds}
 
 
 def package_files(package: Path) -> set[Path]:
