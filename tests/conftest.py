@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,17 @@ def no_user_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def one_thread() -> None:
     """Use one thread: more do not make small tensors faster, and sums keep their order."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def python_sigint() -> Iterator[None]:
+    """Install Python's handler of SIGINT.
+
+    A shell starts a background process with SIGINT ignored, and its children inherit that.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture

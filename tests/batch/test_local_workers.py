@@ -92,18 +92,16 @@ def send_process_state(pipe):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a fork server here")
+@pytest.mark.usefixtures("python_sigint")
 def test_a_worker_starts_with_all_libraries_loaded_and_ignores_sigint():
     states = []
     start_forkserver()
-    # a background shell ignores SIGINT, and processes inherit this
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for context in (WORKER_CONTEXT, multiprocessing.get_context("spawn")):
         pipe, remote_pipe = context.Pipe()
         process = context.Process(target=send_process_state, args=(remote_pipe,))
         process.start()
         states.append(pipe.recv())
         process.join()
-    signal.signal(signal.SIGINT, before)
     # the second is a negative control: this file does not import the engine
     assert states == [(True, signal.SIG_IGN), (False, signal.default_int_handler)]
 

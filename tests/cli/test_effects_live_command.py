@@ -131,6 +131,7 @@ def test_sound_runs_limited_for_the_given_time(run_command, sound, amp, tmp_path
     assert 0.3 < peak <= 10 ** (-6 / 20)
 
 
+@pytest.mark.usefixtures("python_sigint")
 def test_ctrl_c_is_the_usual_end(run_command, sound, amp):
     main, pressed = threading.main_thread().ident, []
 

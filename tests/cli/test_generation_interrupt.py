@@ -94,21 +94,17 @@ def test_vocode_says_that_nothing_was_written(
     assert not (tmp_path / "x.wav").exists()
 
 
+@pytest.mark.usefixtures("python_sigint")
 def test_a_real_ctrl_c_is_one_line_and_leaves_no_file(tiny, tmp_path):
     out = tmp_path / "clips"
     command = ["generate", "--checkpoint", tiny, "--set", "digit=a", "--engine", "cached"]
     command += ["--seconds", 600, "--count", 2, "--out", out]
-    # a process started by nohup or in the background ignores the signal, and its children do, too
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wavenet", *map(str, command)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wavenet", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         first = process.stderr.readline()  # the choice, just before the first sample
         assert first.startswith("tiny, digit=a, seed 0 to 1"), first
