@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import assert_refused
-from tests.effects.random_effects import array, encode, wavenet
+from tests.effects.random_effects import array, encode, linear, wavenet
 
 
 class PortAudioError(Exception):
@@ -129,6 +129,19 @@ def test_sound_runs_limited_for_the_given_time(run_command, sound, amp, tmp_path
     assert (stream.options.device, stream.options.channels) == (("Box", 1), (2, 1))
     peak = np.abs(np.concatenate(stream.played)).max()
     assert 0.3 < peak <= 10 ** (-6 / 20)
+
+
+@pytest.mark.parametrize("option", ["--remove-offset", "--keep-offset", None])
+def test_an_offset_is_removed_unless_it_is_kept(run_command, sound, tmp_path, option):
+    path = tmp_path / "offset.nam"
+    path.write_bytes(encode(linear(taps=1) | {"weights": [0.0, 0.25]}))
+    options = [option] if option else []
+    code, _, _ = run_command("effects", "live", "-m", path, "--seconds", 0.3, *options)
+    assert code == 0
+    last = np.abs(sound.streams[0].played[-1])
+    assert last == pytest.approx(
+        0.25 if option == "--keep-offset" else 0, abs=0.05
+    )  # the limiter fades in
 
 
 @pytest.mark.usefixtures("python_sigint")

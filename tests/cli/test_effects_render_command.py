@@ -36,11 +36,11 @@ def rendered(amp, dry, **settings):
 
 def test_a_stereo_recording_is_rendered(run_command, amp, dry, tmp_path):
     out = tmp_path / "new" / "wet.wav"
-    result = run_command("effects", "render", dry, "--model", amp, "--out", out)
-    assert result == (0, f"{out}\n", "")
+    command = ("effects", "render", dry, "--model", amp, "--out", out, "--remove-offset")
+    assert run_command(*command) == (0, f"{out}\n", "")
     wet, rate = soundfile.read(out, always_2d=True)
     assert (rate, soundfile.info(out).subtype) == (48_000, "PCM_24")
-    assert np.abs(wet - rendered(amp, dry)).max() < 1e-6
+    assert np.abs(wet - rendered(amp, dry, removes_offset=True)).max() < 1e-6
 
 
 def test_all_options_reach_the_chain(run_command, amp, dry, tmp_path):
@@ -48,11 +48,17 @@ def test_all_options_reach_the_chain(run_command, amp, dry, tmp_path):
     code, text, err = run_command(
         "effects", "render", dry, "-m", amp, "-o", out, "--input-gain", 3, "--interface-level", 10,
         "--match-loudness", "--mix", 0.7, "--trim", -2, "--oversample", 2, "--subtype", "FLOAT",
-        "--json",
+        "--remove-offset", "--json",
     )  # fmt: skip
     assert (code, err) == (0, "")
     expected = rendered(
-        amp, dry, input_gain_db=1, matches_loudness=True, mix=0.7, trim_db=-2, oversampling=2
+        *(amp, dry),
+        input_gain_db=1,
+        matches_loudness=True,
+        mix=0.7,
+        trim_db=-2,
+        oversampling=2,
+        removes_offset=True,
     )
     wet, _ = soundfile.read(out, dtype="float32")
     assert np.abs(wet - expected).max() < 1e-6
@@ -128,6 +134,28 @@ def test_info_prints_a_table(run_command, amp):
     assert rows["modeled by"] == "a person"
     assert rows["processor load"].endswith("% of one core (compiled engine)")
     assert "A capture belongs to its maker" in err
+
+
+def test_info_has_the_licence_of_the_card(run_command):
+    code, _, err = run_command("effects", "info", "overdrive")
+    assert code == 0
+    assert "bsd-3-clause" in err
+    assert "A capture belongs" not in err
+
+
+def test_an_offset_at_silence_is_told(run_command, dry, tmp_path):
+    path = tmp_path / "offset.nam"
+    path.write_bytes(encode(linear(taps=1) | {"weights": [1.0, 0.25]}))
+    out = tmp_path / "wet.wav"
+    command = ("effects", "render", dry, "-m", path, "-o", out, "--overwrite")
+    _, _, err = run_command(*command)
+    assert "offset of 0.25 (-12 dB)" in err
+    kept = soundfile.read(out)[0].mean()
+    _, _, err = run_command(*command, "--remove-offset")
+    assert "offset" not in err
+    assert soundfile.read(out)[0].mean() < kept - 0.2
+    _, shown, _ = run_command("effects", "info", path)
+    assert "offset at silence      0.25" in shown
 
 
 def test_info_as_json_counts_every_part(run_command, tmp_path):

@@ -36,6 +36,7 @@ SAVED: dict[str, Any] = {
     "effect_output_trim": -3,
     "effect_mix": 0.5,
     "effect_oversampling": "2",
+    "effect_removes_offset": True,
     "train_recipe": "small",
     "train_folder": "~/voices",
     "train_pattern": "{word}_{take}",
@@ -74,7 +75,7 @@ def test_the_settings_of_the_visit_before_are_shown(studio_page: Page) -> None:
     watched = [updates[f"watch_{name}"]["value"] for name in ("seconds", "seed", "start", "steps")]
     assert watched == [0.7, 3, 0.1, 50]
     kept = [updates[name]["value"] for name in SAVED if name.startswith("effect_")]
-    assert kept == [6, -3, 0.5, "2"]
+    assert kept == [6, -3, 0.5, "2", True]
     kept = [updates[name]["value"] for name in SAVED if name.startswith("train_")]
     assert kept == ["small", "~/voices", "{word}_{take}", "mine", 70]
     assert not updates["problems"]["visible"]

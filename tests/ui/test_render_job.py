@@ -28,7 +28,9 @@ from wavenet.ui.page import Page
 from .conftest import RATE, bare_page, tone
 from .effect_folder import save_effect, save_nam
 
-SETTINGS: dict[str, Any] = {"input_gain": 0, "output_trim": 0, "mix": 1, "oversampling": "1"}
+SETTINGS: dict[str, Any] = {
+    "input_gain": 0, "output_trim": 0, "mix": 1, "oversampling": "1", "removes_offset": False
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def test_only_the_named_functions_are_public(address: str) -> None:
         "score": ["recording", *model],
         "apply_effect": [
             *("recording", "effect", "model", "knobs", "input_gain_db", "output_db"),
-            *("mix", "oversampling", "cabinet"),
+            *("mix", "oversampling", "cabinet", "remove_offset"),
         ],
         "check_effect_recordings": ["dry", "wet"],
     }

@@ -29,9 +29,11 @@ def info(
     """Print the architecture, the cost and the metadata of a model."""
     from wavenet.effects.effect_facts import describe_effect
     from wavenet.effects.load_effect import load_effect
+    from wavenet.sharing.card_reader import get_licence, read_card
 
     effect = load_effect(model)
-    facts = describe_effect(effect.model_at(), size)
+    licence = None if effect.folder is None else get_licence(read_card(effect.folder))
+    facts = describe_effect(effect.model_at(), size, licence=licence)
     if json_:
         print_json({"name": effect.name, "knobs": dict(effect.knobs), **facts.as_json()})
         return
@@ -69,6 +71,8 @@ def format_facts(facts: "EffectFacts", name: str, knobs: "Any") -> list[tuple[st
                 f"{100 * facts.processor_load:.2g} % of one core ({facts.engine} engine)",
             )
         )
+    if facts.offset is not None:
+        lines.append(("offset at silence", f"{facts.offset:.2g}"))
     if knobs:
         texts = [f"{knob} {value:g}" for knob, value in knobs.items()]
         lines.append(("knobs", f"{', '.join(texts)} (default)"))

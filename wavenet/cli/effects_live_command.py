@@ -135,7 +135,7 @@ def _make_chain(model: Path, options: ChainOptions, ir: Path | None) -> "EffectC
     if rate != loaded.rate:
         raise ConfigError(f"the model has {loaded.rate} Hz; a sound device needs a whole number")
     response = None if ir is None else read_impulse_response(ir, rate)
-    return EffectChain(loaded, rate, options.settings(), response)
+    return EffectChain(loaded, rate, options.settings(removes_offset=True), response)
 
 
 def describe_latency(latency: Any, chain: "EffectChain", block: int) -> str:

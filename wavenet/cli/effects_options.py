@@ -88,8 +88,23 @@ class ChainOptions:
         ),
     ] = None
 
-    def settings(self, rate_policy: str = "resample") -> "ChainSettings":
+    remove_offset: Annotated[
+        bool | None,
+        typer.Option(
+            "--remove-offset/--keep-offset",
+            help="Filter an offset (DC) of the model, which some have at silence, by a high-pass "
+            "at 5 Hz. Default: only in live sound.",
+        ),
+    ] = None
+
+    def settings(
+        self, rate_policy: str = "resample", removes_offset: bool = False
+    ) -> "ChainSettings":
         """Return the settings of the chain.
+
+        Args:
+            rate_policy: as in `ChainSettings`.
+            removes_offset: the default of this command.
 
         Raises:
             ConfigError: a value is out of range.
@@ -100,6 +115,7 @@ class ChainOptions:
         return ChainSettings(
             *(self.input_gain, self.interface_level, self.match_loudness, self.mix, self.trim),
             *(self.oversample, self.size, policy),
+            removes_offset if self.remove_offset is None else self.remove_offset,
         )
 
     def knob_values(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ from wavenet.effects.effect_shapes import FeedForwardShape, SizeChoiceShape
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.nam_weights import weight_specs
 
-LICENCE_NOTE = (
+UNKNOWN_LICENCE = (
     "A capture belongs to its maker: the file does not say its licence, so look where you got it "
     "before you publish or sell it, or sound that was made with it."
 )
@@ -40,8 +40,9 @@ class EffectFacts:
         processor_load: part of real time on one core of this machine, in blocks of `LOAD_BLOCK`
             samples; None if it was not measured.
         engine: compiled or torch.
+        offset: output at silence; None if it was not measured.
         metadata: of the file.
-        licence: a note.
+        licence: a sentence about it.
     """
 
     architecture: str
@@ -55,8 +56,9 @@ class EffectFacts:
     multiply_adds: int
     processor_load: float | None
     engine: str | None
+    offset: float | None
     metadata: Mapping[str, Any]
-    licence: str = LICENCE_NOTE
+    licence: str
 
     def as_json(self) -> dict[str, Any]:
         """Return a JSON document."""
@@ -64,7 +66,10 @@ class EffectFacts:
 
 
 def describe_effect(
-    model: NamModel, size: float | None = None, measures_load: bool = True
+    model: NamModel,
+    size: float | None = None,
+    measures_load: bool = True,
+    licence: str | None = None,
 ) -> EffectFacts:
     """Return the facts of a model.
 
@@ -72,15 +77,17 @@ def describe_effect(
         model: without knobs.
         size: of a container of sizes, from 0 to 1; None for the largest.
         measures_load: run the model for some tenths of a second.
+        licence: of its card; None if it has none.
     """
     chosen = model
     while isinstance(chosen.shape, SizeChoiceShape):
         chosen = chosen.parts[chosen.shape.select(size)]
     field = chosen.receptive_field
-    load, engine = None, None
+    load, engine, offset = None, None, None
     if measures_load:
         loaded: EffectEngine[Any] = load_engine(model, size)
         load, engine = _measure_load(loaded), _engine_name(loaded)
+        offset = _measure_offset(loaded)
     return EffectFacts(
         architecture=model.architecture,
         version=model.version,
@@ -93,7 +100,9 @@ def describe_effect(
         multiply_adds=count_multiply_adds(chosen, size),
         processor_load=load,
         engine=engine,
+        offset=offset,
         metadata=dict(model.metadata or {}),
+        licence=f"The licence of its card: {licence}." if licence else UNKNOWN_LICENCE,
     )
 
 
@@ -123,6 +132,12 @@ def count_multiply_adds(model: NamModel, size: float | None = None) -> int:
 
 def _engine_name(engine: EffectEngine[Any]) -> str:
     return "compiled" if isinstance(engine, LoopEngine) else "torch"
+
+
+def _measure_offset(engine: EffectEngine[Any]) -> float:
+    """Return the output at silence, of several channels the largest."""
+    silence = np.zeros((1,) if engine.in_channels == 1 else (engine.in_channels, 1), np.float32)
+    return float(np.abs(engine.process(engine.initial_state(), silence)).max())
 
 
 def _measure_load(engine: EffectEngine[Any]) -> float:

@@ -28,6 +28,7 @@ class LoadedEffect:
         name: of the file or folder, without suffix.
         file_format: nam, pedalnet or trained.
         knobs: default values by name; values are from 0 to 1.
+        folder: of a trained effect; None for a file.
         make_model: the model at a complete setting of the knobs.
     """
 
@@ -35,6 +36,7 @@ class LoadedEffect:
     file_format: str
     make_model: Callable[[Mapping[str, float]], NamModel]
     knobs: Mapping[str, float] = field(default_factory=dict)
+    folder: Path | None = None
 
     def model_at(self, values: Mapping[str, float] = NO_VALUES) -> NamModel:
         """Return the model at a setting of the knobs; a knob without a value has its default.
@@ -120,7 +122,7 @@ def _missing(path: Path) -> str:
 def _load_trained(folder: Path) -> LoadedEffect:
     effect = load_effect_folder(folder)
     knobs = {knob.name: knob.default for knob in effect.config.knobs}
-    return LoadedEffect(folder.name, "trained", effect.nam_model, knobs)
+    return LoadedEffect(folder.name, "trained", effect.nam_model, knobs, folder)
 
 
 def _without_knobs(path: Path, file_format: str, model: NamModel) -> LoadedEffect:

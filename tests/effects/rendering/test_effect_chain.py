@@ -183,6 +183,37 @@ def test_a_live_state_returns_blocks_of_the_same_length(model, noise):
     assert late == 71
 
 
+OFFSET_CASES = {
+    "plain": (RATE, {}),
+    "mixed": (RATE, {"mix": 0.5, "trim_db": -6}),
+    "oversampled": (RATE, {"oversampling": 2}),
+    "resampled": (44_100, {}),
+}
+
+
+@pytest.mark.parametrize("name", OFFSET_CASES)
+def test_the_offset_is_removed_from_the_first_sample(model, name):
+    rate, settings = OFFSET_CASES[name]
+    silence = np.zeros((1, 1000), np.float32)
+    chain = EffectChain(model, rate, ChainSettings(**settings))
+    assert abs(chain.offset) > 0.01
+    assert chain.render(silence)[0, 300:700] == pytest.approx(chain.offset, rel=1e-3)
+    chain = EffectChain(model, rate, ChainSettings(removes_offset=True, **settings))
+    assert chain.offset == 0
+    assert np.abs(chain.render(silence)).max() < 1e-6
+
+
+def test_the_offset_filter_is_a_high_pass(model, noise):
+    pole = np.exp(-2 * np.pi * 5 / RATE)
+    expected = EffectChain(model, RATE).render(noise)[0].astype(np.float64)
+    expected -= EffectChain(model, RATE).offset
+    expected = signal.lfilter([(1 + pole) / 2, -(1 + pole) / 2], [1, -pole], expected)
+    chain = EffectChain(model, RATE, ChainSettings(removes_offset=True))
+    state = chain.start(1)
+    blocks = [chain.process(state, noise[:, first : first + 70]) for first in range(0, 3000, 70)]
+    assert np.abs(np.concatenate(blocks, axis=1)[0] - expected).max() < 1e-6
+
+
 def test_settings_out_of_range_are_refused(model):
     for settings, words in (
         ({"mix": 1.5}, "the mix: expected 0"),

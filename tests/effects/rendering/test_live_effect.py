@@ -111,7 +111,8 @@ def test_a_stereo_cabinet_is_heard_in_stereo(rng):
 
 def test_the_callback_allocates_no_array(model):
     """Only views: less than the 16 kB of one block."""
-    effect = LiveEffect(EffectChain(model, RATE, ChainSettings(trim_db=-3)), 4096)
+    settings = ChainSettings(trim_db=-3, removes_offset=True)
+    effect = LiveEffect(EffectChain(model, RATE, settings), 4096)
     recorded, played = np.zeros((4096, 1), np.float32), np.zeros((4096, 2), np.float32)
     effect(recorded, played, 4096, None, None)
     tracemalloc.start()

@@ -37,7 +37,7 @@ def dry(tmp_path, rng):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_file_is_that_of_the_chain_in_memory(model, dry, tmp_path, rate, channels):
     path, samples = dry(rate, channels)
-    settings = ChainSettings(mix=0.8, oversampling=2)
+    settings = ChainSettings(mix=0.8, oversampling=2, removes_offset=True)
     found = render_file(
         path, tmp_path / "wet.wav", model, settings, files=FileSettings(subtype="FLOAT")
     )
@@ -60,7 +60,7 @@ def test_one_channel_can_be_chosen(model, dry, tmp_path):
 
 def test_clipping_is_reported_with_its_remedy(model, dry, tmp_path):
     path, samples = dry()
-    settings = ChainSettings(trim_db=40)
+    settings = ChainSettings(trim_db=40, removes_offset=True)
     found = render_file(path, tmp_path / "wet.wav", model, settings)
     expected = EffectChain(model, 48_000, settings).render(samples)
     assert found.clipped_samples == np.count_nonzero(np.abs(expected) > 1) > 0

@@ -34,6 +34,7 @@ class ChainSettings:
         oversampling: 1, 2 or 4 times the rate of the model.
         size: of a container of sizes, from 0 to 1; None for the largest.
         rate_policy: what is done with sound at another rate than that of the model.
+        removes_offset: whether an offset (DC) of the model is removed by a high-pass at 5 Hz.
     Raises:
         ConfigError: a value is out of range.
     """
@@ -46,6 +47,7 @@ class ChainSettings:
     oversampling: int = 1
     size: float | None = None
     rate_policy: RatePolicy = "resample"
+    removes_offset: bool = False
 
     def __post_init__(self) -> None:
         """Check all values."""

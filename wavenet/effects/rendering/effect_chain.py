@@ -3,11 +3,11 @@
     dry ─ input gain ─ to the rate of the model ─ oversampling ─ model ─ to the rate of the sound ─┐
      └───────────────────────────────────────────── mix ─ loudness ─ cabinet, mono or stereo ──────┘
 
-Channels are computed alike, each with its own state; a cabinet with two responses makes two
-channels of one. The trim is after the mix. In an aligned state the latencies of all parts are
-removed: sample n of the output belongs to sample n of the input, so the first blocks are shorter,
-and `finish` returns the rest. In a live state every block has the length of its input, and is late
-by `latency`.
+The offset of the model is removed on request, right after it. Channels are computed alike, each
+with its own state; a cabinet with two responses makes two channels of one. The trim is after the
+mix. In an aligned state the latencies of all parts are removed: sample n of the output belongs to
+sample n of the input, so the first blocks are shorter, and `finish` returns the rest. In a live
+state every block has the length of its input, and is late by `latency`.
 
     chain = EffectChain(model, 48_000, ChainSettings(mix=0.5), response)
     state = chain.start(channels)
@@ -37,6 +37,7 @@ from wavenet.effects.rendering.chain_settings import (
     gain_of,
     loudness_gain_db,
 )
+from wavenet.effects.rendering.offset_filter import OffsetFilter, OffsetState
 from wavenet.effects.rendering.oversampled_model import oversample_model, select_size
 from wavenet.errors import ConfigError
 
@@ -54,9 +55,11 @@ class ChannelState:
         oversampling: of its filters.
         to_model, to_sound: resamplers; None at equal rates.
         late: samples at the rate of the model that are still to be removed.
+        offset: of the offset filter; not used without one.
     """
 
     model: LoopState | TorchState
+    offset: OffsetState
     oversampling: OversamplingState
     to_model: Any
     to_sound: Any
@@ -95,6 +98,7 @@ class EffectChain:
         sample_rate: of the sound, Hz.
         resamples: whether the model has another rate.
         latency: samples by which the blocks of a live state are late.
+        offset: output at silence, which the model makes and no filter removes.
         tail: samples of sound after the end of the input, by the cabinet.
     Raises:
         ConfigError: the model or its rate cannot be used in this way.
@@ -114,6 +118,10 @@ class EffectChain:
         self.resamples = model.rate != sample_rate
         chosen = select_size(model, settings.size)
         self._engine = load_engine(oversample_model(chosen, settings.oversampling))
+        self._silence_level = self._measure_silence()
+        self._offset_filter = None
+        if settings.removes_offset:
+            self._offset_filter = OffsetFilter(model.rate * settings.oversampling)
         self._oversampler = Oversampler(settings.oversampling)
         driven = settings.input_gain_db
         if settings.interface_dbu is not None:
@@ -123,6 +131,8 @@ class EffectChain:
         self._wet_gain = np.float32(gain_of(matched) * settings.mix)
         self._dry_gain = np.float32(1 - settings.mix)
         self._trim = np.float32(gain_of(settings.trim_db))
+        kept = 0.0 if settings.removes_offset else self._silence_level
+        self.offset = float(kept * self._wet_gain * self._trim)
         self._cabinet, self._cabinet_latency, self.tail = None, 0, 0
         if response is not None:
             if response.rate != sample_rate:
@@ -245,12 +255,15 @@ class EffectChain:
             )
         late = 0 if is_live else self._oversampler.latency
         start = self._engine.initial_state()
-        return ChannelState(start, self._oversampler.start(), to_model, to_sound, late)
+        offset = np.zeros(2)
+        if self._offset_filter is not None:
+            offset = self._offset_filter.start(self._silence_level)
+        return ChannelState(start, offset, self._oversampler.start(), to_model, to_sound, late)
 
     def _process_directly(self, state: ChainState, block: Block, out: Block) -> None:
         np.multiply(block, self._input_gain, out=out)
         for row, channel in zip(out, state.channels, strict=True):
-            self._run_model(channel.model, row, row)
+            self._run_model(channel, row, row)
         np.multiply(out, self._wet_gain, out=out)
         np.multiply(out, self._trim, out=out)
 
@@ -279,10 +292,10 @@ class EffectChain:
         if state.to_model is not None:
             samples = state.to_model.resample_chunk(samples, last=is_last)
         if self._oversampler.factor == 1:
-            wet = self._run_model(state.model, samples, None)
+            wet = self._run_model(state, samples, None)
         else:
             wide = self._oversampler.up(state.oversampling, samples.astype(np.float64))
-            run = self._run_model(state.model, wide.astype(np.float32), None)
+            run = self._run_model(state, wide.astype(np.float32), None)
             low = self._oversampler.down(state.oversampling, run.astype(np.float64))
             wet = low.astype(np.float32)
         if state.late:
@@ -292,11 +305,18 @@ class EffectChain:
             wet = state.to_sound.resample_chunk(np.ascontiguousarray(wet), last=is_last)
         return wet
 
-    def _run_model(self, state: LoopState | TorchState, samples: Block, out: Block | None) -> Block:
-        """Run the engine; a state is of the kind of the engine that made it."""
+    def _run_model(self, state: ChannelState, samples: Block, out: Block | None) -> Block:
+        """Run the engine and remove its offset; a state is of the engine that made it."""
         engine: Any = self._engine
-        result: Block = engine.process(state, samples, out)
+        result: Block = engine.process(state.model, samples, out)
+        if self._offset_filter is not None:
+            self._offset_filter.process(state.offset, result)
         return result
+
+    def _measure_silence(self) -> float:
+        """Return the output of the model at silence."""
+        engine: Any = self._engine
+        return float(engine.process(engine.initial_state(), np.zeros(1, np.float32))[0])
 
 
 def _check_model(model: NamModel, sample_rate: int, settings: ChainSettings) -> None:

@@ -21,6 +21,7 @@ from wavenet.effects.rendering.chain_settings import ChainSettings
 from wavenet.effects.rendering.effect_chain import Block, EffectChain
 from wavenet.progress import NoProgress, Progress
 
+OFFSET_LIMIT = 1e-3  # -60 dB; a larger offset at silence is reported
 BLOCK_SAMPLES = 8192  # of one call of the chain; progress and cancel are checked after each
 
 
@@ -55,6 +56,7 @@ class RenderedFile:
         clipped_samples: values beyond full scale, which were limited.
         seconds: of sound.
         elapsed: time of the rendering in seconds.
+        offset: output at silence, which the model makes.
     """
 
     frames: int
@@ -66,6 +68,7 @@ class RenderedFile:
     clipped_samples: int
     seconds: float
     elapsed: float
+    offset: float
 
     def sentences(self) -> list[str]:
         """Return what a user must know about the conversion and the level."""
@@ -74,6 +77,12 @@ class RenderedFile:
             found.append(
                 f"resampled from {self.sample_rate} Hz to the {self.model_rate:g} Hz of the model "
                 "and back"
+            )
+        if abs(self.offset) > OFFSET_LIMIT:
+            level = decibels(abs(self.offset))
+            found.append(
+                f"the model has an offset of {self.offset:.2g} ({level:.0f} dB) at silence; "
+                "--remove-offset filters it"
             )
         if self.clipped_samples:
             excess = decibels(self.peak)
@@ -137,7 +146,7 @@ def render_file(
     return RenderedFile(
         *(writer.frames, rate, outputs, stream.channels, model.rate),
         *(writer.peak, writer.clipped_samples, writer.frames / rate),
-        time.perf_counter() - start,
+        *(time.perf_counter() - start, chain.offset),
     )
 
 

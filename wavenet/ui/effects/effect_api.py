@@ -55,6 +55,7 @@ def make_apply_effect(root: Path, turns: Turns, save_file: SaveFile) -> Function
         mix: float | str = 1.0,
         oversampling: int | str = 1,
         cabinet: gr.FileData | None = None,
+        remove_offset: bool = False,
     ) -> dict[str, Any]:
         """Render a dry recording through an amplifier or effect and return it as a WAV file.
 
@@ -68,6 +69,7 @@ def make_apply_effect(root: Path, turns: Turns, save_file: SaveFile) -> Function
             mix: from 0, only the dry sound, to 1, only the wet sound.
             oversampling: 1, 2 or 4.
             cabinet: an impulse response, which is scaled to unit energy.
+            remove_offset: whether a high-pass at 5 Hz removes an offset (DC) of the effect.
         Returns:
             The WAV file, 24 bits; it has the length and the rate of the recording.
         """
@@ -84,6 +86,7 @@ def make_apply_effect(root: Path, turns: Turns, save_file: SaveFile) -> Function
                 parse_number(output_db, "output_db"),
                 parse_number(mix, "mix"),
                 parse_number(oversampling, "oversampling", int),
+                remove_offset,
             )
             response = None if cabinet is None else upload_path(cabinet)
             source = upload_path(recording)

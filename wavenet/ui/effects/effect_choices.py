@@ -15,6 +15,7 @@ from wavenet.effects.effect_facts import describe_effect
 from wavenet.effects.load_effect import LoadedEffect, load_effect
 from wavenet.effects.nam_model import NamModel
 from wavenet.errors import ConditionError, EffectFileError
+from wavenet.sharing.card_reader import get_licence, read_card
 from wavenet.ui.page_text import facts_html
 
 MAX_KNOBS = 16  # of a trained effect
@@ -28,16 +29,19 @@ class ChosenEffect:
 
     Attributes:
         loaded: returns a model for a setting of the knobs.
-        folder: of a trained effect; None for a file.
     """
 
     loaded: LoadedEffect
-    folder: Path | None = None
 
     @property
     def name(self) -> str:
         """Name of the effect."""
         return self.loaded.name
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of a trained effect; None for a file."""
+        return self.loaded.folder
 
     @property
     def knobs(self) -> dict[str, float]:
@@ -84,7 +88,7 @@ def choose_effect(root: Path, name: Any, upload: Any) -> ChosenEffect:
     folder = list_studio_effects(root).get(name) if isinstance(name, str) else None
     if folder is None:
         raise ConditionError(NO_EFFECT if not name else f"there is no effect {str(name)[:100]!r}")
-    return ChosenEffect(load_effect(folder), folder)
+    return ChosenEffect(load_effect(folder))
 
 
 def load_dropped_effect(path: str) -> ChosenEffect:
@@ -103,7 +107,8 @@ def effect_html(effect: ChosenEffect) -> str:
     """Return HTML with the facts of an effect."""
     model = effect.loaded.model_at()
     field_samples = model.receptive_field
-    measured = describe_effect(model, measures_load=False)
+    licence = None if effect.folder is None else get_licence(read_card(effect.folder))
+    measured = describe_effect(model, measures_load=False, licence=licence)
     facts = {
         "effect": effect.name,
         "architecture": model.architecture,

@@ -35,7 +35,7 @@ SLIDERS = {
 }
 # Widgets that a rendering, a test or a measurement changes.
 OUTPUTS = ("player", "rendered", "summary", "download", "viewer", "null_result", "null_sound")
-KEPT = (*SLIDERS, "oversampling")
+KEPT = (*SLIDERS, "oversampling", "removes_offset")
 Widgets = dict[str, Any]
 
 
@@ -146,7 +146,7 @@ def _settings() -> Widgets:
         )
         for name, (low, high, value, step, label) in SLIDERS.items()
     }
-    with gr.Accordion("Cabinet and oversampling", open=False, elem_id="effects-more"):
+    with gr.Accordion("Cabinet, oversampling, offset", open=False, elem_id="effects-more"):
         widgets["cabinet"] = make_recording_input(
             "Impulse response of a cabinet (.wav)", "effects-cabinet"
         )
@@ -155,6 +155,9 @@ def _settings() -> Widgets:
             value="1",
             label="Oversampling: less aliasing, more computation",
             elem_id="effects-oversampling",
+        )
+        widgets["removes_offset"] = gr.Checkbox(
+            label="Remove an offset (DC): high-pass at 5 Hz", elem_id="effects-removes-offset"
         )
     return widgets
 

@@ -40,6 +40,7 @@ def run_measurement(
     output_trim: float | None,
     mix: float | None,
     oversampling: str | None,
+    removes_offset: bool | None,
     **knobs: Any,
 ) -> dict[str, Any]:
     """Return HTML of both plots."""
@@ -50,7 +51,7 @@ def run_measurement(
             raise ConditionError(
                 f"the effect has the rate {model.rate:g} Hz; expected a whole number"
             )
-        settings = make_chain_settings(input_gain, output_trim, mix, oversampling)
+        settings = make_chain_settings(input_gain, output_trim, mix, oversampling, removes_offset)
         chain = EffectChain(model, int(model.rate), settings)
 
         def run(sine: Any) -> Any:

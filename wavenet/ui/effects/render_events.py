@@ -62,6 +62,7 @@ def run_render(
     output_trim: float | None,
     mix: float | None,
     oversampling: str | None,
+    removes_offset: bool | None,
     rendered: tuple[Rendering, ...] | None,
     **knobs: Any,
 ) -> Iterator[Values]:
@@ -76,7 +77,7 @@ def run_render(
         upload: path of a dropped effect.
         recording: path of the dry recording; None for the example.
         cabinet: path of an impulse response, or None.
-        input_gain, output_trim, mix, oversampling: values of the widgets.
+        input_gain, output_trim, mix, oversampling, removes_offset: values of the widgets.
         rendered: the renderings before, the newest first.
         knobs: values of the sliders of knobs.
     Yields:
@@ -87,7 +88,7 @@ def run_render(
     try:
         chosen = choose_effect(page.root, effect, upload)
         model, setting = chosen.model_at(knob_values(knobs))
-        settings = make_chain_settings(input_gain, output_trim, mix, oversampling)
+        settings = make_chain_settings(input_gain, output_trim, mix, oversampling, removes_offset)
         job = make_render_job(chosen.name, model, setting, settings, recording, cabinet)
         yield from _run_job(page, stop_requests, job, job_number, token, rendered or ())
     except (WaveNetError, AudioError) as error:

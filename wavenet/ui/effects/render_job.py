@@ -268,7 +268,11 @@ class RenderResult:
 
 
 def make_chain_settings(
-    input_gain: float | None, output_trim: float | None, mix: float | None, oversampling: Any
+    input_gain: float | None,
+    output_trim: float | None,
+    mix: float | None,
+    oversampling: Any,
+    removes_offset: bool | None = False,
 ) -> ChainSettings:
     """Return the settings of the values of the widgets; an empty one has its default.
 
@@ -280,4 +284,5 @@ def make_chain_settings(
         trim_db=float(output_trim or 0),
         mix=1.0 if mix is None else float(mix),
         oversampling=int(oversampling or 1),
+        removes_offset=bool(removes_offset),
     )
