@@ -348,6 +348,7 @@ def test_ctrl_c_stops_a_batch_that_the_same_command_resumes(batch, tiny, tmp_pat
     assert counts["done"] + counts["already_done"] == 40
 
 
+@pytest.mark.slow
 def test_closed_outputs_leave_no_traceback(tiny, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
@@ -390,6 +391,7 @@ def test_without_a_terminal_progress_is_printed_in_lines(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_the_exit_changes_nothing(tiny, tmp_path):
     rows = [{**row, "seconds": 0.2} for row in make_rows(400, temperature=1.0)]
     process = start_batch(tmp_path, tiny, rows, "--batch-size", 2)

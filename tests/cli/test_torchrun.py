@@ -88,6 +88,7 @@ def second_rank(process):
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others_and_one_process_can_resume(tones, tmp_path, run_command):
     out = tmp_path / "run"
     with torchrun(tones, out) as process:

@@ -152,6 +152,7 @@ def _serve_with_a_crashing_file(pipe, folder, settings, serve=shard_workers.shar
     serve(pipe, folder, settings)
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_end_the_preparation(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(shard_workers, "shard_worker_main", _die)
     with pytest.raises(WaveNetError, match=r"3 workers in a row .*exit 9"):

@@ -32,6 +32,7 @@ def test_a_notebook_shows_results_and_names_no_folder_of_its_author(path):
     assert not re.search(r"/(home|root|work|Users|tmp)/", text)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_cell_of_a_notebook_runs(path, monkeypatch):

@@ -56,6 +56,7 @@ def test_a_command_can_continue_on_the_next_line(run):
     run("```console\n$ echo a \\\n> b\na b\n```\n")
 
 
+@pytest.mark.slow
 def test_a_page_runs_beside_a_studio_of_its_own(run):
     run(
         "<!-- with a studio -->\n\n"

@@ -149,6 +149,7 @@ def tree(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_broken_links_and_pages_outside_the_navigation_fail_the_build(tree, tmp_path):
     page = "# A\n\n[x](missing.md) [y](../missing.py)\n\n![z](missing.png)\n"
     (tree / "docs/a.md").write_text(page, encoding="utf-8")

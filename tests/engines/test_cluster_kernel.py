@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.conftest import tiny_config, tiny_model
-from tests.engines.conftest import run_in_chunks
+from tests.engines.conftest import run_in_chunks, slow
 from tests.engines.test_engines import (
     SAMPLINGS,
     conditioning_for,
@@ -101,7 +101,8 @@ def engine_for(model, folder, precision="fp32", blocks=8, layers=2, **options):
 
 @emulated
 @pytest.mark.parametrize(
-    ("kernel_size", "conditions"), [(1, "all"), (2, "both"), (2, "none"), (3, "all"), (4, "frames")]
+    ("kernel_size", "conditions"),
+    [slow(1, "all"), (2, "both"), slow(2, "none"), slow(3, "all"), (4, "frames")],
 )
 def test_predictions_equal_the_reference(kernel_size, conditions, folder):
     model = tiny_model(tiny_config(kernel_size, SHORT, conditions))
@@ -130,7 +131,7 @@ def test_the_same_noise_draws_the_same_codes(kind, folder):
 
 @emulated
 @pytest.mark.parametrize(
-    ("kernel_size", "chunk"), [(1, 7), (2, 1), (2, 7), (2, 64), (3, 64), (4, 7)]
+    ("kernel_size", "chunk"), [slow(1, 7), (2, 1), slow(2, 7), slow(2, 64), (3, 64), slow(4, 7)]
 )
 def test_chunks_do_not_matter(kernel_size, chunk, folder):
     model = tiny_model(tiny_config(kernel_size, SHORT, "all"))
@@ -140,7 +141,9 @@ def test_chunks_do_not_matter(kernel_size, chunk, folder):
 
 
 @emulated
-@pytest.mark.parametrize(("blocks", "layers"), [(1, 5), (2, 3), (8, 1), (8, 5), (16, 1)])
+@pytest.mark.parametrize(
+    ("blocks", "layers"), [slow(1, 5), (2, 3), slow(8, 1), (8, 5), slow(16, 1)]
+)
 def test_clusters_of_any_size_draw_the_same_codes(blocks, layers, folder):
     """One block, some blocks or all blocks compute the layers that depend on the newest sample.
 
@@ -157,7 +160,7 @@ def test_clusters_of_any_size_draw_the_same_codes(blocks, layers, folder):
 @emulated
 @pytest.mark.parametrize(
     ("kernel_size", "widths"),
-    [(3, (1, 1, 1)), (4, (13, 7, 21)), (2, (33, 20, 40)), (16, (9, 40, 20))],
+    [slow(3, (1, 1, 1)), (4, (13, 7, 21)), slow(2, (33, 20, 40)), slow(16, (9, 40, 20))],
 )
 def test_predictions_of_odd_widths_equal_the_reference(kernel_size, widths, folder):
     model = tiny_model(tiny_config(kernel_size, (1, 9, 3), widths=widths), bits=8)

@@ -44,6 +44,7 @@ def test_the_variants_are_those_that_the_model_supports(make_checkpoint, config,
     assert all((name, 1.0) in variants for name in names)
 
 
+@pytest.mark.slow
 def test_every_variant_uses_its_setting_and_plain_sampling_runs_once(make_checkpoint, monkeypatch):
     loaded, used = make_checkpoint(with_dropout()), []
     evaluator = ClipEvaluator(TRAINING, TEST, RATE, 20)

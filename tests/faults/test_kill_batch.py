@@ -1,10 +1,13 @@
 """A short run of `kill_batch` that kills all processes; `test_local_workers` kills single ones."""
 
+import pytest
+
 from tests.batch.conftest import make_rows
 from tests.conftest import tiny_config
 from tests.faults.kill_batch import compare_with_kills
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_killed_gives_the_same_files(make_checkpoint, tmp_path):
     folder = str(make_checkpoint(tiny_config(conditions="label")).folder)
     options = ["--checkpoint", folder, "--engine", "cpu", "--workers", "1", "--batch-size", "4"]

@@ -99,7 +99,7 @@ def test_a_voice_is_renamed_and_deleted(
     assert names(root) == ["brass", "digits"]
 
 
-@pytest.mark.parametrize("part", ["", "brass"])
+@pytest.mark.parametrize("part", [pytest.param("", marks=pytest.mark.slow), "brass"])
 def test_a_model_in_use_is_not_changed(root: Path, part: str) -> None:
     """A training that writes into the folder, or another change, has locked it."""
     context = multiprocessing.get_context("spawn")

@@ -112,6 +112,7 @@ def test_a_number_that_is_not_derived_has_one_value():
         build_model(CONFIG).conditioning([{"loudness": torch.tensor([-5.0, 0.0, -5.0])}], [90])
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_as_loud_as_requested(tmp_path):
     """Two levels of one tone in files without fields: only the number distinguishes them."""
     clips = [

@@ -95,6 +95,7 @@ def test_a_run_is_paused_resumed_killed_and_stopped(root):
     assert stopped.has_checkpoint
 
 
+@pytest.mark.slow
 def test_a_run_that_is_reading_its_recordings_can_be_paused_and_stopped(root):
     """In its imports or among its files, before it locks the folder."""
     folder = run_process.start(make_plan(), root, write_recordings)
@@ -109,6 +110,7 @@ def test_a_run_that_is_reading_its_recordings_can_be_paused_and_stopped(root):
     assert wait_for(folder, "stopped").has_checkpoint
 
 
+@pytest.mark.slow
 def test_a_run_whose_interrupt_is_lost_in_an_import_is_paused(root, monkeypatch):
     folder = run_process.start(make_plan(), root, write_recordings)
     with monkeypatch.context() as patch:
@@ -118,6 +120,7 @@ def test_a_run_whose_interrupt_is_lost_in_an_import_is_paused(root, monkeypatch)
     assert (paused.saved_step, paused.is_active) == (0, False)
 
 
+@pytest.mark.slow
 def test_a_short_run_finishes_and_a_name_is_used_once(root):
     folder = run_process.start(make_plan(4), root, write_recordings)
     with pytest.raises(TrainingError, match="there is a run first already"):

@@ -126,6 +126,7 @@ def test_a_run_in_a_warm_worker_equals_one_in_a_new_process(root, temporary, wor
     assert len(first[1]) == 2
 
 
+@pytest.mark.slow
 def test_a_run_in_a_warm_worker_is_paused_and_resumed_in_another(root, worker):
     folder = run_process.start(make_plan(), root, write_recordings, worker)
     pid = run_process.read_control(folder).pid
@@ -147,6 +148,7 @@ def test_a_run_in_a_warm_worker_is_paused_and_resumed_in_another(root, worker):
     assert wait_for(folder, "stopped").has_checkpoint
 
 
+@pytest.mark.slow
 def test_a_run_is_paused_before_its_process_has_read_the_command(root, temporary, worker):
     wait_for_warm_up(temporary, True)
     folder = run_process.start(make_plan(), root, write_recordings, worker)

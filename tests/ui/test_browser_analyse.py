@@ -82,6 +82,7 @@ def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
             assert array in arrays
 
 
+@pytest.mark.slow
 def test_score_again_uses_the_model_above_and_changes_the_surprise(tab: Any) -> None:
     tab.click("#example")
     wait_for_end(tab)
@@ -100,6 +101,7 @@ def test_score_again_uses_the_model_above_and_changes_the_surprise(tab: Any) -> 
     assert tab.locator("#history [data-clip]").count() == 2  # the first clip and the example
 
 
+@pytest.mark.slow
 def test_clip_of_the_history_is_analysed(tab: Any) -> None:
     tab.click("#history [data-clip] summary")  # of the clip that is ready at the first visit
     tab.click("#history [data-clip] [data-action=analyse]")

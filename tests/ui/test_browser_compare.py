@@ -91,6 +91,7 @@ def test_a_clip_is_added_and_the_tab_keeps_its_selection(compared: Any) -> None:
     assert title(page) == "GRU, budget large"
 
 
+@pytest.mark.slow
 def test_a_member_is_used_in_all_tabs(compared: Any) -> None:
     page = compared
     page.click("#comparison [data-member=gru]")
@@ -130,6 +131,7 @@ def test_the_cursor_shows_the_predictions_of_all_members(compared: Any) -> None:
     assert page.locator("#member-predictions .surprise .other").count() == len(MEMBERS) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_tab_fits_on_a_phone(opener: Any, url: str, theme: str) -> None:
     with fresh_visit(opener, url, f"/?__theme={theme}") as page:

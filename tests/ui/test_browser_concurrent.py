@@ -54,6 +54,7 @@ def finished_clip(page: Any, seconds: float) -> bytes:
     return clip
 
 
+@pytest.mark.slow
 def test_users_hear_and_stop_only_their_own_clips(page: Any, browser: Any, url: str) -> None:
     with visit(browser, url) as other:
         generate(page, seconds=2, seed=1)

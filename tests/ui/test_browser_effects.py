@@ -87,6 +87,7 @@ def test_a_capture_is_dropped_and_a_hostile_file_refused(tab: Any, tmp_path: Pat
     assert not page.locator("#effects-about b").count()
 
 
+@pytest.mark.slow
 def test_a_tiny_effect_is_trained(opener: Any, url: str, tmp_path: Path) -> None:
     dry, wet = write_pair(tmp_path)
     with fresh_visit(opener, url) as page:

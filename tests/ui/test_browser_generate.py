@@ -148,6 +148,7 @@ def test_a_stop_after_the_last_sample_ends_the_playback_of_a_complete_clip(page:
     assert wait_for_status(page, "Finished") == "Finished: 10.00 s; playback stopped."
 
 
+@pytest.mark.slow
 def test_another_clip_silences_the_generated_one(page: Any) -> None:
     generate(page, seconds=30, seed=1)
     page.wait_for_function("level() > 0.01")
@@ -158,6 +159,7 @@ def test_another_clip_silences_the_generated_one(page: Any) -> None:
     wait_for_status(page, "Finished")
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_played_after_the_generation_ends_the_job(page: Any) -> None:
     """Regression: its audio was dropped after the last chunk, and the job never ended."""
     clips = page.locator("#history li").count()
@@ -170,6 +172,7 @@ def test_a_clip_that_is_played_after_the_generation_ends_the_job(page: Any) -> N
     assert wait_for_status(page, "Finished") == "Finished: 25.00 s."
 
 
+@pytest.mark.slow
 def test_late_stop_request_does_not_end_the_next_run(page: Any) -> None:
     """Regression: if the server answered late, the page ended the run after the stopped one."""
     stop = re.compile("/run/predict|/cancel")
@@ -237,6 +240,7 @@ def test_other_checkpoint_sets_labels_and_sample_rate(page: Any) -> None:
     assert sum(len(chunk["samples"]) for chunk in chunks) == 0.5 * 2 * RATE
 
 
+@pytest.mark.slow
 def test_press_right_after_loading_works_on_a_slow_connection(url: str, browser: Any) -> None:
     """Regression: a press before the page was complete did nothing."""
     page = browser.new_page()
@@ -253,6 +257,7 @@ def test_press_right_after_loading_works_on_a_slow_connection(url: str, browser:
     page.close()
 
 
+@pytest.mark.slow
 def test_a_stop_of_a_waiting_job_and_its_place(page: Any, browser: Any, url: str) -> None:
     with visit(browser, url) as other:
         choose_engine(page, "cached")
@@ -352,6 +357,7 @@ def test_a_number_is_said(page: Any) -> None:
     assert wait_for_status(page, "Number to say") == sentence
 
 
+@pytest.mark.slow
 def test_no_divider_begins_the_footer(page: Any) -> None:
     """Regression: on a phone Gradio hides the link before the divider, but not the divider."""
     for width, expected in {390: 1, 640: 1, 641: 3, 1280: 3}.items():

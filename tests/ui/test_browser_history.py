@@ -80,6 +80,7 @@ def test_a_reload_keeps_settings_tab_and_clips(page: Any) -> None:
     assert len(download(page)) > 1000
 
 
+@pytest.mark.slow
 def test_an_action_starts_its_job_in_a_tab_that_opens_slowly(page: Any) -> None:
     page.click("#history li summary")
     page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 8})
@@ -98,6 +99,7 @@ def test_another_visitor_sees_no_clips_of_this_one(page: Any, browser: Any, url:
     other.close()
 
 
+@pytest.mark.slow
 def test_next_seed_and_again_generate(page: Any) -> None:
     generate(page, seconds=0.25, seed=51)
     wait_for_clips(page, 2)

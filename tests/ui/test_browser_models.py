@@ -147,6 +147,7 @@ def test_sample_is_played_and_parts_of_the_card_stay_open(page: Any) -> None:
     page.wait_for_selector("[data-model=digits] [data-action=sample]:not([disabled])")
 
 
+@pytest.mark.slow
 def test_training_can_start_from_a_model(page: Any) -> None:
     open_tab(page)
     page.click("[data-model=notes] [data-action=train]")

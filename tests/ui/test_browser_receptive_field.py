@@ -99,6 +99,7 @@ def test_other_convolutions_highlight_other_samples(tab: Any) -> None:
     assert "8 samples" in tab.inner_text("#field-facts")
 
 
+@pytest.mark.slow
 def test_speed_and_influence_of_a_checkpoint_are_measured(tab: Any) -> None:
     tab.click("#preset input")
     tab.click("[role=option]:has-text('The model above')")
@@ -225,6 +226,7 @@ def test_kernels_are_shown_for_a_state_space_model_only(tab: Any) -> None:
     kernels.locator("h2").wait_for(state="hidden")
 
 
+@pytest.mark.slow
 def test_kernels_appear_when_the_tab_opens(page: Any) -> None:
     """The model was chosen before the first opening of the tab, which builds the plot."""
     choose_model(page, "compare/state-space")

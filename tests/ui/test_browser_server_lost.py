@@ -62,6 +62,7 @@ def status(page: Any) -> str:
     return str(page.inner_text("#live-player .status"))
 
 
+@pytest.mark.slow
 def test_page_reports_a_killed_studio_and_uses_a_restarted_one(
     browser: Any, start_studio: Callable[[int], subprocess.Popen[bytes]]
 ) -> None:

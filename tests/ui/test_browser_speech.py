@@ -120,6 +120,7 @@ def test_a_pronunciation_is_corrected(spoken: Any) -> None:
     assert field.input_value() == "G IH1 F"
 
 
+@pytest.mark.slow
 def test_the_text_is_kept_by_a_reload(spoken: Any, tmp_path: Path) -> None:
     page = spoken
     page.reload()
@@ -138,6 +139,7 @@ def draw_melody(page: Any) -> None:
     page.click("#speech-view [data-action=speak]")
 
 
+@pytest.mark.slow
 def test_a_link_repeats_a_changed_sentence(spoken: Any, url: str) -> None:
     page = spoken
     page.click(".word >> text=gif")
@@ -161,6 +163,7 @@ def test_a_link_repeats_a_changed_sentence(spoken: Any, url: str) -> None:
     assert page.evaluate(NEWEST_CLIP) == first
 
 
+@pytest.mark.slow
 def test_again_speaks_again(spoken: Any) -> None:
     page = spoken
     first = page.evaluate(NEWEST_CLIP)

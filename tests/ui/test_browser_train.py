@@ -96,6 +96,7 @@ def start_long(page: Any, root: Path, name: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_labels_of_the_areas_for_files_cover_nothing(page: Any, width: int) -> None:
     """Regression: they covered the icon and touched the text."""
@@ -173,6 +174,7 @@ def test_uploads_are_inspected_by_themselves_and_trained_on(
     wait_for_state(page, "Finished after step 1")
 
 
+@pytest.mark.slow
 def test_run_is_watched_paused_resumed_stopped_and_used(
     page: Any, url: str, browser: Any, root: Path
 ) -> None:
@@ -216,6 +218,7 @@ def test_pattern_that_fits_no_name_is_told_with_another_one(page: Any, tmp_path:
     page.wait_for_selector("#train-report >> text=appear here")
 
 
+@pytest.mark.slow
 def test_inspection_can_be_stopped(page: Any, tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     write_notes(tmp_path)

@@ -113,6 +113,7 @@ class Launched:
         """Do nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_accepts_videos_for_their_sound(page: Any, tmp_path: Path) -> None:
     """Without the script of the page, gr.Audio refuses files of type video/mp4."""

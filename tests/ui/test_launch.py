@@ -54,6 +54,7 @@ def launch(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Launch:
     return Launch(address, answers, (folder / "studio.log").read_text(), names)
 
 
+@pytest.mark.slow
 def test_the_page_can_be_installed_with_its_own_title_and_icon(launch: Launch) -> None:
     manifest = json.loads(launch.answers["manifest.json"][1])
     assert manifest["name"] == "WaveNet Studio"

@@ -69,6 +69,7 @@ def test_the_report_comes_before_the_training(tmp_path: Path) -> None:
     assert plots["report"].count("data:image/png") == plots["report"].count("<details>")
 
 
+@pytest.mark.slow
 def test_a_failed_check_refuses_the_training(tmp_path: Path) -> None:
     dry, wet = write_pair(tmp_path, is_silent=True)
     first, sentences, _ = pair_training_events.check_pair(dry=dry, wet=wet)

@@ -69,6 +69,7 @@ def break_off_upload(url: str, parent: Path, size: int = 200_000) -> None:
         wait_for(lambda: stored_bytes(parent) > before + size // 2)
 
 
+@pytest.mark.slow
 def test_a_timer_deletes_unfinished_and_old_uploads(root: Path, tmp_path: Path) -> None:
     with studio_process(root.parent, SHORT_TIMER + COMMAND, GRADIO_TEMP_DIR=str(tmp_path)) as url:
         for _ in range(3):
@@ -90,6 +91,7 @@ def test_all_temporary_files_of_a_space_are_in_the_private_folder(
     assert folder.name.startswith(FOLDER_PREFIX)
 
 
+@pytest.mark.slow
 def test_the_next_start_deletes_what_a_killed_studio_left(root: Path, tmp_path: Path) -> None:
     running = tmp_path / f"{FOLDER_PREFIX}running"
     (running / "files").mkdir(parents=True)
