@@ -49,6 +49,7 @@ def values_of(page: Any, title: str) -> list[float]:
     return [float(value) if value != "none" else np.nan for value in values]
 
 
+@pytest.mark.slow
 def test_example_is_analysed_scored_and_downloaded(tab: Any) -> None:
     """The processor is slowed down by a factor of eight, so that the page loses some updates."""
     slow = tab.context.new_cdp_session(tab)

@@ -79,6 +79,7 @@ def test_members_are_selected_by_mouse_and_keys(compared: Any) -> None:
     assert "512 samples in the past, naive 510 µs, cached 10 µs" in label
 
 
+@pytest.mark.slow
 def test_a_clip_is_added_and_the_tab_keeps_its_selection(compared: Any) -> None:
     page = compared
     page.click("#comparison [data-action=keep]")

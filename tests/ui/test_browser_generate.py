@@ -140,6 +140,7 @@ def test_stop_silences_the_page_and_frees_the_model(page: Any) -> None:
     assert wait_for_status(page, "Finished") == "Finished: 0.50 s."
 
 
+@pytest.mark.slow
 def test_a_stop_after_the_last_sample_ends_the_playback_of_a_complete_clip(page: Any) -> None:
     generate(page, seconds=10, seed=1)
     page.wait_for_function("level() > 0.01")
@@ -228,6 +229,7 @@ def test_invalid_prompt_shows_an_error(page: Any, tmp_path: Path) -> None:
     page.wait_for_selector("[data-testid=toast-body] >> text=notes.wav is not audio")
 
 
+@pytest.mark.slow
 def test_other_checkpoint_sets_labels_and_sample_rate(page: Any) -> None:
     page.click("#model input")
     page.click("[role=option]:has-text('notes')")
@@ -295,6 +297,7 @@ def test_old_results_never_look_current(page: Any) -> None:
     page.wait_for_function(f"Number({opacity}) < 0.7")
 
 
+@pytest.mark.slow
 def test_a_ready_clip_is_shown_and_plays_at_a_press_of_space(page: Any) -> None:
     wait_for_pictures(page)
     assert page.locator("#history li").count() == 1
@@ -329,6 +332,7 @@ def test_keys_generate_and_list_the_shortcuts(page: Any) -> None:
     assert not page.is_visible("#shortcuts-dialog"), "it opens while the user types"
 
 
+@pytest.mark.slow
 def test_an_empty_seed_is_any_and_a_fraction_is_refused(page: Any) -> None:
     wait_for_pictures(page)
     page.fill("#seed input", "")
@@ -344,6 +348,7 @@ def test_an_empty_seed_is_any_and_a_fraction_is_refused(page: Any) -> None:
     assert page.locator("#history li").count() == 2
 
 
+@pytest.mark.slow
 def test_a_number_is_said(page: Any) -> None:
     wait_for_pictures(page)
     page.fill("#number input, #number textarea", "1984")

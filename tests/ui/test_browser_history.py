@@ -113,6 +113,7 @@ def test_next_seed_and_again_generate(page: Any) -> None:
     assert download(page) == download(page, 2)
 
 
+@pytest.mark.slow
 def test_continue_puts_the_clip_into_the_prompt(page: Any) -> None:
     wait_for_pictures(page)
     press(page, "continue")
@@ -125,6 +126,7 @@ def test_continue_puts_the_clip_into_the_prompt(page: Any) -> None:
     assert np.array_equal(whole[: len(first)], first)
 
 
+@pytest.mark.slow
 def test_pin_and_delete(page: Any) -> None:
     wait_for_pictures(page)
     press(page, "pin")
@@ -133,6 +135,7 @@ def test_pin_and_delete(page: Any) -> None:
     wait_for_clips(page, 0)
 
 
+@pytest.mark.slow
 def test_an_action_on_a_clip_that_is_gone_is_a_sentence(page: Any) -> None:
     wait_for_pictures(page)
     page.evaluate("document.querySelector('#history li').dataset.clip = 'gone'")
@@ -140,6 +143,7 @@ def test_an_action_on_a_clip_that_is_gone_is_a_sentence(page: Any) -> None:
     page.wait_for_selector("[data-testid=toast-body] >> text=This clip has expired or was deleted")
 
 
+@pytest.mark.slow
 def test_a_and_b_are_compared_at_equal_level(page: Any, tmp_path: Path) -> None:
     page.evaluate(f"() => {{ {PLAYS_JS} }}")
     generate(page, seconds=0.5, seed=61)

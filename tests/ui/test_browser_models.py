@@ -68,6 +68,7 @@ def test_card_is_shown_and_runs_no_script(page: Any) -> None:
     assert "cc0-1.0" in page.inner_text("[data-model=digits]")
 
 
+@pytest.mark.slow
 def test_checkpoint_is_downloaded_and_another_imported(
     page: Any, url: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_imported_model_is_used_renamed_and_deleted(
     }
 
 
+@pytest.mark.slow
 def test_sample_is_played_and_parts_of_the_card_stay_open(page: Any) -> None:
     open_tab(page)
     page.click("[data-model=digits] summary:has-text('Facts')")

@@ -58,11 +58,13 @@ def test_pointer_highlights_exactly_the_receptive_field_of_a_node(tab: Any) -> N
     assert "9 of them before the first sample" in caption(tab)
 
 
+@pytest.mark.slow
 def test_a_long_row_label_is_not_clipped(tab: Any) -> None:
     left = "label => { label.textContent = 'output, 16,384'; return label.getBBox().x; }"
     assert tab.locator("#field-plot svg .name").last.evaluate(left) >= 0
 
 
+@pytest.mark.slow
 def test_click_and_keys_pin_a_node(tab: Any) -> None:
     tab.mouse.click(*node(tab, 4, 20))
     tab.mouse.move(*node(tab, 2, 25))
@@ -88,6 +90,7 @@ def test_click_and_keys_pin_a_node(tab: Any) -> None:
     assert "Layer 2 at sample 12" in caption(tab)
 
 
+@pytest.mark.slow
 def test_other_convolutions_highlight_other_samples(tab: Any) -> None:
     choose_convolution(tab, "Causal, undilated", "on 5 samples")
     assert len(highlighted_inputs(tab)) == 5
@@ -196,6 +199,7 @@ def choose_model(page: Any, name: str) -> None:
     page.click(f"[role=option]:has-text('{name}')")
 
 
+@pytest.mark.slow
 def test_kernels_are_shown_for_a_state_space_model_only(tab: Any) -> None:
     kernels = tab.locator("#kernel-plot")
     assert not kernels.locator("h2").is_visible()

@@ -70,6 +70,7 @@ def test_words_are_lit_while_they_are_heard(spoken: Any) -> None:
     page.wait_for_function("!document.querySelector('.word[data-heard]')")
 
 
+@pytest.mark.slow
 def test_melody_and_durations_are_changed_and_heard(spoken: Any) -> None:
     page = spoken
     speak = page.locator("#speech-view [data-action=speak]")

@@ -232,6 +232,7 @@ def test_inspection_can_be_stopped(page: Any, tmp_path: Path) -> None:
     page.wait_for_selector("#train-stop-scan[disabled]")
 
 
+@pytest.mark.slow
 def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) -> None:
     write_notes(tmp_path)
     names = ["ZOOM0001.WAV", "it's 5:00! <b>.wav"]
@@ -246,6 +247,7 @@ def test_dropped_files_keep_the_names_in_their_table(page: Any, tmp_path: Path) 
     assert "Recordings\n2" in facts
 
 
+@pytest.mark.slow
 def test_run_continues_when_its_studio_is_killed(url: str, browser: Any, root: Path) -> None:
     """The next test, if there is one, starts another studio."""
     with visit(browser, url) as page:

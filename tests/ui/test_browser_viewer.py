@@ -187,6 +187,7 @@ def test_click_seeks_and_drag_selects(viewer: Any) -> None:
     assert not state(viewer, "selection")
 
 
+@pytest.mark.slow
 def test_marks_follow_a_change_of_the_width(viewer: Any) -> None:
     """Regression: new plots had no size yet, and all marks were at the left edge."""
     select(viewer, 0.5, 1.5)
@@ -295,6 +296,7 @@ def test_playhead_is_at_the_heard_position(viewer: Any, samples: Any) -> None:
     assert state(viewer, "position") == 0
 
 
+@pytest.mark.slow
 def test_selection_is_played_in_a_loop(viewer: Any) -> None:
     select(viewer, 0.5, 0.8)
     press(viewer, "loop")
@@ -371,6 +373,7 @@ def test_escape_and_a_press_elsewhere_close_the_menus(viewer: Any) -> None:
     assert viewer.get_attribute(menu, "open") is None
 
 
+@pytest.mark.slow
 def test_png_contains_all_visible_panels(viewer: Any) -> None:
     def strips(data: bytes) -> list[int]:
         """Return the number of drawn pixels in each strip of 60 pixels."""
@@ -411,6 +414,7 @@ def test_png_contains_all_visible_panels(viewer: Any) -> None:
     assert other.height == height + 40  # a heat map is 40 pixels taller than a curve
 
 
+@pytest.mark.slow
 def test_values_and_audio_can_be_saved(viewer: Any, samples: Any) -> None:
     with np.load(BytesIO(save(viewer, "[data-action=npz]")), allow_pickle=False) as arrays:
         saved = dict(arrays)
@@ -430,6 +434,7 @@ def test_values_and_audio_can_be_saved(viewer: Any, samples: Any) -> None:
     assert np.array_equal(audio, samples)
 
 
+@pytest.mark.slow
 def test_choices_of_the_display_survive_a_reload(page: Any, recording: Path) -> None:
     viewer = page
     analyse(viewer, recording)
@@ -450,6 +455,7 @@ def test_choices_of_the_display_survive_a_reload(page: Any, recording: Path) -> 
     assert viewer.input_value(f"{VIEWER} [data-control=range]") == "40"
 
 
+@pytest.mark.slow
 def test_pictures_of_the_recording_before_are_dimmed(viewer: Any, recording: Path) -> None:
     viewer.click("#recording [aria-label='Clear']")
     viewer.wait_for_selector(f"{VIEWER}[data-state=old]")
@@ -523,6 +529,7 @@ def contrast(one: Any, other: Any) -> Any:
     return np.maximum(ratio, 1 / ratio)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_sliders_suit_the_theme(opener: Any, url: str, recording: Path, theme: str) -> None:
     """Regression: in the dark theme, the browser drew a white track."""

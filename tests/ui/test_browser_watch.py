@@ -75,6 +75,7 @@ def move_slider(page: Any, name: str, value: float) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("theme", "levels"), [("light", (200, 256)), ("dark", (0, 100))])
 def test_box_of_the_log_scale_suits_the_theme(
     opener: Any, url: str, theme: str, levels: tuple[int, int]
@@ -207,12 +208,14 @@ def test_keys_step_and_play_and_playing_is_not_announced(watched: Any) -> None:
     assert step(watched) == "1 of 200"
 
 
+@pytest.mark.slow
 def test_the_longest_amplitude_is_not_clipped(watched: Any) -> None:
     """The + of a clipped label looked like a -."""
     left = "label => { label.textContent = '+0.0050'; return label.getBBox().x; }"
     assert watched.locator("#step-viewer .waveform .end").first.evaluate(left) >= 0
 
 
+@pytest.mark.slow
 def test_error_replaces_the_steps_and_labels_are_escaped(watched: Any) -> None:
     def press_watch(**numbers: str) -> None:
         for name, value in numbers.items():
@@ -232,6 +235,7 @@ def test_error_replaces_the_steps_and_labels_are_escaped(watched: Any) -> None:
     assert step(watched) == "1 of 20"
 
 
+@pytest.mark.slow
 def test_a_clip_of_the_history_is_predicted(page: Any) -> None:
     """The action opens the tab, whose first opening must not start a second job."""
     page.wait_for_selector("#history li")
@@ -278,6 +282,7 @@ def test_tab_stays_open_while_the_page_loads_and_fits_on_a_phone(url: str, brows
     page.close()
 
 
+@pytest.mark.slow
 def test_the_attention_map_follows_the_step_and_the_keys(page: Any) -> None:
     """It has the rows of two blocks of two heads, and columns of the window of 12 samples."""
     page.click("#model input")
