@@ -26,7 +26,7 @@ interpreted = [
     pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning"),
 ]
 QUICK_ENGINES = (*NON_GPU_NAMES, "graph")
-ENGINES = (*QUICK_ENGINES, pytest.param("gpu", marks=interpreted))
+ENGINES = (*QUICK_ENGINES, pytest.param("gpu", marks=[*interpreted, pytest.mark.slow]))
 # the engine gpu has the clone, select and join of all engines, and its interpreter is slow
 without_gpu = pytest.mark.parametrize("name", QUICK_ENGINES)
 CLIPS = 3

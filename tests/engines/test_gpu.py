@@ -42,8 +42,8 @@ pytestmark = [
 
 MIXTURES = [
     LogisticOutput(components=3),
-    GaussianOutput(components=1),
     GaussianOutput(components=2),
+    GaussianOutput(components=1),
 ]
 SHORT = (1, 3, 2)  # dilations: the interpreter takes about 10 ms for a layer
 # weights are the same numbers; activations, in two bfloat16 each, differ by one part in 2**16
@@ -65,10 +65,10 @@ def generate(engine, noise, prompts, sampling=None):
 @pytest.mark.parametrize(
     ("kernel_size", "conditions"),
     [
-        (1, "none"),
         (2, "both"),
-        (3, "all"),
         (4, "frames"),
+        slow(1, "none"),
+        slow(3, "all"),
         slow(1, "all"),
         slow(2, "none"),
         slow(4, "none"),
@@ -88,7 +88,7 @@ def test_predictions_equal_the_reference(kernel_size, conditions):
 
 @interpreted
 @pytest.mark.parametrize(
-    "kind", ["ancestral", "both", "greedy", *map(slow, ["cool", "top-k", "top-p"])]
+    "kind", ["both", *map(slow, ["ancestral", "greedy", "cool", "top-k", "top-p"])]
 )
 def test_the_same_noise_draws_the_same_codes(kind):
     model = tiny_model(tiny_config(2, SHORT, "both"))
@@ -102,7 +102,7 @@ def test_the_same_noise_draws_the_same_codes(kind):
 
 @interpreted
 @pytest.mark.parametrize(
-    ("kernel_size", "chunk"), [(2, 1), (4, 7), *map(slow, (1, 2, 3, 4), (7, 64, 7, 1))]
+    ("kernel_size", "chunk"), [(2, 1), *map(slow, (1, 2, 3, 4, 4), (7, 64, 7, 1, 7))]
 )
 def test_chunks_do_not_matter(kernel_size, chunk):
     model = tiny_model(tiny_config(kernel_size, SHORT, "all"))
@@ -112,7 +112,7 @@ def test_chunks_do_not_matter(kernel_size, chunk):
 
 
 @interpreted
-@pytest.mark.parametrize("batch", [3, 17, slow(1)])
+@pytest.mark.parametrize("batch", [17, slow(1), slow(3)])
 def test_rows_in_one_tile_or_two_equal_the_reference(batch):
     model = tiny_model(tiny_config(2, SHORT, "all"))
     noise, prompts = noise_for(batch, 8, 3), prompts_of(model, *range(batch))
@@ -124,7 +124,7 @@ def test_rows_in_one_tile_or_two_equal_the_reference(batch):
 @interpreted
 @pytest.mark.parametrize(
     ("kernel_size", "widths"),
-    [(3, (13, 7, 21)), (3, (33, 70, 65)), slow(3, (1, 1, 1)), slow(1, (70, 20, 9))],
+    [(3, (13, 7, 21)), slow(3, (33, 70, 65)), slow(3, (1, 1, 1)), slow(1, (70, 20, 9))],
 )
 def test_predictions_of_odd_widths_equal_the_reference(kernel_size, widths):
     model = tiny_model(tiny_config(kernel_size, (1, 9, 3), widths=widths), bits=8)
@@ -178,7 +178,7 @@ def test_frames_that_need_much_memory_are_split(monkeypatch):
 
 
 @interpreted
-@pytest.mark.parametrize("output", MIXTURES, ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize("output", [*MIXTURES[:2], slow(MIXTURES[2])], ids=lambda o: f"{o.kind}-{o.components}")
 @pytest.mark.parametrize(
     "sampling", [SamplingConfig(temperature=0.5), slow(SamplingConfig(greedy=True))]
 )
@@ -207,7 +207,7 @@ def test_mixtures_reject_sampling_rules_for_categoricals():
 
 
 @interpreted
-@pytest.mark.parametrize("clips", [1, 9])
+@pytest.mark.parametrize("clips", [slow(1), 9])
 def test_guided_clips_equal_the_reference(clips):
     model = tiny_model(tiny_config(2, (1, 3), "all"))
     sampling = SAMPLINGS["both"].model_copy(update={"guidance": 2.5})
