@@ -35,7 +35,7 @@ RATE = 8000
 # property tests: seeded, and without a time limit
 settings.register_profile(
     "seeded",
-    max_examples=100,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

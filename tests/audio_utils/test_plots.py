@@ -26,6 +26,7 @@ def image_of(figure):
     return figure.axes[0].images[0]
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_imported(tmp_path):
     code = (
         "import sys, torch, audio_utils.plots as plots;"

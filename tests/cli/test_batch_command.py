@@ -318,6 +318,7 @@ def wait_for_results(process, tmp_path):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "times"), [(2, 1), *(pytest.param(1, n, marks=pytest.mark.slow) for n in (1, 2))]
 )

@@ -17,6 +17,7 @@ def arguments(tmp_path):
     return (tmp_path / "tones", "--recipe", recipe, *own, "--out", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_train_then_report(run_command, arguments, tmp_path, monkeypatch):
     monkeypatch.setattr("wavenet.comparison.measure_members.CLIPS", 2)
     monkeypatch.setattr("wavenet.comparison.measure_members.SPEED_SECONDS", 0.01)

@@ -141,6 +141,7 @@ def test_a_full_disk_stops_the_batch(run_command, folder, rng):
     assert len(list((folder / "wet").glob("*.wav"))) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_batch_is_resumed_to_the_same_files(run_command, folder, rng):
     for n in range(30):

@@ -143,6 +143,7 @@ def test_a_closed_pipe_prints_nothing(tiny):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 def test_a_letter_that_the_locale_cannot_express_is_an_escape(tmp_path, make_checkpoint):
     config = tiny_config(conditions="none").model_copy(
         update={"conditions": (LabelCondition(name="name", values=("Zoë", "東"), channels=4),)}
@@ -157,6 +158,7 @@ def test_a_letter_that_the_locale_cannot_express_is_an_escape(tmp_path, make_che
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_closed_standard_streams_receive_no_file(tiny, tmp_path):
     """Without this, the first file that is opened gets the number of stderr."""
     out = tmp_path / "out.wav"

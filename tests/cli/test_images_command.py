@@ -137,6 +137,7 @@ def test_an_image_becomes_a_picture_alone(run_command, tmp_path):
         assert_refused(result, f"{option} has no effect with --no-sound")
 
 
+@pytest.mark.slow
 def test_handwritten_digits_are_images_in_a_split_by_blocks(run_command, tmp_path):
     out = tmp_path / "digits"
     result = run_command("images", "handwritten", "--out", out, "--quiet")

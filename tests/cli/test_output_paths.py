@@ -321,12 +321,10 @@ def test_the_longest_name_gets_a_number_too(tmp_path):
     assert (written.name[:200], written.name[-6:]) == ("x" * 200, "_2.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "second", "code"),
-    [
-        ("same.wav", "same_2.wav", 1),
-        pytest.param("clips", "clips/tiny_a_seed0_2.wav", 0, marks=pytest.mark.slow),
-    ],
+    [("same.wav", "same_2.wav", 1), ("clips", "clips/tiny_a_seed0_2.wav", 0)],
 )
 def test_two_processes_with_the_same_output_lose_no_clip(
     run_command, tiny, tmp_path, name, second, code

@@ -109,6 +109,7 @@ def test_a_style_a_speaker_and_pronunciations(speak, tmp_path):
     assert_refused(speak("You.", "--speaker", "x"), "expected one of a, b")
 
 
+@pytest.mark.slow
 def test_a_file_and_stdin(speak, voice, tmp_path):
     (tmp_path / "text.txt").write_bytes("\ufeffHello.\r\n\r\nYou.".encode())
     assert speak("-f", "text.txt", "-o", "a.wav", "--timings", "a.jsonl")[0] == 0
@@ -119,6 +120,7 @@ def test_a_file_and_stdin(speak, voice, tmp_path):
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_sound_is_written_before_the_text_has_ended(voice):
     """A long text needs little memory, and a text can be spoken while it is written."""
     with start(voice, "-", "-o", "-", "--raw", stdin=subprocess.PIPE) as process:

@@ -250,6 +250,7 @@ def test_a_snapshot_of_an_earlier_version_is_resumed_with_a_word(run):
     assert "sample rate of 8,000 Hz, now 16,000" in message, "known from the checkpoint"
 
 
+@pytest.mark.slow
 def test_a_corpus_is_compared_by_its_content(run, tmp_path):
     settings = {"sample_rate": RATE, "pattern": "{tone}_{take}", "workers": 1}
     prepare_corpus(run.audio, tmp_path / "corpus", **settings)

@@ -178,7 +178,9 @@ def test_frames_that_need_much_memory_are_split(monkeypatch):
 
 
 @interpreted
-@pytest.mark.parametrize("output", [*MIXTURES[:2], slow(MIXTURES[2])], ids=lambda o: f"{o.kind}-{o.components}")
+@pytest.mark.parametrize(
+    "output", [*MIXTURES[:2], slow(MIXTURES[2])], ids=lambda o: f"{o.kind}-{o.components}"
+)
 @pytest.mark.parametrize(
     "sampling", [SamplingConfig(temperature=0.5), slow(SamplingConfig(greedy=True))]
 )

@@ -36,7 +36,7 @@ from wavenet.recordings.left_out_files import (
 
 # seeded, and without a time limit
 RULES = settings(
-    max_examples=100,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -26,7 +26,7 @@ def speak(text, pronunciations=None):
     return list(text_to_phones(text, pronunciations))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(TEXTS)
 def test_any_text_is_read_with_valid_phones_and_ordered_ranges(text):
     try:

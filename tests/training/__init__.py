@@ -23,7 +23,7 @@ from wavenet.training.task import CodeLikelihoodTask, mean_nll
 RATE = 8000
 # seeded, and without a deadline for slow machines
 RULES = settings(
-    max_examples=100,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
