@@ -38,6 +38,7 @@ def test_a_failed_check_sets_the_exit_code(run_command, pair):
     assert {c["name"]: c["verdict"] for c in report["checks"]}["order"] == "fail"
 
 
+@pytest.mark.slow
 def test_plots_and_report_are_written_and_kept(run_command, pair, tmp_path):
     out = tmp_path / "report"
     assert run_command("effects", "check", *pair, "--out", out)[0] == 0

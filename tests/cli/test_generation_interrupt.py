@@ -94,6 +94,7 @@ def test_vocode_says_that_nothing_was_written(
     assert not (tmp_path / "x.wav").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("python_sigint")
 def test_a_real_ctrl_c_is_one_line_and_leaves_no_file(tiny, tmp_path):
     out = tmp_path / "clips"

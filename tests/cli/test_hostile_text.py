@@ -135,6 +135,7 @@ def test_a_full_stdout_is_one_sentence(tiny):
     assert "full" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_prints_nothing(tiny):
     read, write = os.pipe()
     os.close(read)

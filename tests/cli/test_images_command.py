@@ -154,6 +154,7 @@ def test_handwritten_digits_are_images_in_a_split_by_blocks(run_command, tmp_pat
     assert_refused(run_command("images", "handwritten", "--out", out), "exists already")
 
 
+@pytest.mark.slow
 def test_a_vocoder_makes_sound_of_an_image(run_command, make_checkpoint, images, tmp_path):
     mel = MelCondition(n_mels=20, win_length=256, channels=4, context=1)
     config = tiny_config(hop=80).model_copy(update={"conditions": (mel,)})

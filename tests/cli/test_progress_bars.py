@@ -47,6 +47,7 @@ def test_a_spinner_prints_lines_without_a_terminal(monkeypatch, capsys, quiet):
         raise ValueError("x")
 
 
+@pytest.mark.slow
 def test_long_commands_show_progress_unless_they_are_quiet(
     run_command, tiny, tmp_path, no_interval
 ):

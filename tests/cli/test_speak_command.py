@@ -59,6 +59,7 @@ def test_a_text_is_spoken_to_a_file_and_its_path_is_printed(speak, tmp_path):
     assert speak("Hello.", "--quiet")[1] == "speech_2.wav\n"
 
 
+@pytest.mark.slow
 def test_the_sound_on_stdout_is_that_of_the_file(speak, voice, tmp_path):
     assert speak(TEXT, "--out", "a.wav", "--seed", 3)[0] == 0
     with start(voice, TEXT, "--seed", 3, "--out", "-") as process:

@@ -126,6 +126,7 @@ def test_a_subfolder_that_cannot_be_read_is_reported(folder, tmp_path, monkeypat
     assert "/b cannot be read: permission denied" in report.unreadable[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_its_readers_is_skipped(folder, small_blocks, tmp_path, monkeypatch):
     (folder / "a" / "1_lucas_999.wav").touch()
     monkeypatch.setattr(shard_workers, "shard_worker_main", _serve_with_a_crashing_file)

@@ -164,6 +164,7 @@ def memory():
     tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_bombs_need_bounded_memory(memory):
     contents = list(bombs())
     held = sum(map(len, contents))

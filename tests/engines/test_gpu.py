@@ -222,6 +222,7 @@ def test_guided_clips_equal_the_reference(clips):
     )
 
 
+@pytest.mark.slow
 @interpreted
 def test_bf16_equals_the_reference_of_the_rounded_model():
     model = tiny_model(tiny_config(3, SHORT, "all"))

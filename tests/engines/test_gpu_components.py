@@ -256,6 +256,7 @@ def compile_for_hopper(cases, folder):
 EVERYTHING = {"temperature": 0.9, "top_k": 20, "top_p": 0.9, "guidance": 2.0}
 
 
+@pytest.mark.slow
 def test_the_kernel_compiles_for_a_gpu(tmp_path):
     """Build a small kernel of each kind.
 

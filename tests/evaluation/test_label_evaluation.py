@@ -158,6 +158,7 @@ def words(tmp_path, monkeypatch):
     return write_words(tmp_path / "words", range(5))
 
 
+@pytest.mark.slow
 def test_the_command_is_reproducible_by_its_seed(make_checkpoint, words, tmp_path, capsys):
     loaded = make_checkpoint(labelled_config())
     options = ("--pattern", PATTERN, "--count", 6, "--temperature", 0.8)

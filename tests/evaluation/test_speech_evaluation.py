@@ -166,6 +166,7 @@ def test_missing_judges_are_named(monkeypatch):
     assert names == ["pocketsphinx", "speechmos", "resemblyzer", "pesq"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_sounds(
     voice_folder, corpus, tmp_path, monkeypatch, capsys
 ):

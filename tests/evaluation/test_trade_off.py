@@ -94,6 +94,7 @@ def test_the_plot_has_a_line_for_each_setting():
     assert [text.get_text() for text in axes.texts] == ["0.9", "0.9"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_table_numbers_and_plot(make_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(classifiers, "CNN_STEPS", 20)
 

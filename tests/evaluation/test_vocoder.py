@@ -136,6 +136,7 @@ def test_a_checkpoint_without_mel_condition_raises(make_checkpoint):
         list(evaluate_vocoder(labelled, make_tones(0.3), SamplingConfig()))
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_its_results(tiny_vocoder, tmp_path, capsys):
     folder = tmp_path / "tones"
     folder.mkdir()

@@ -106,6 +106,7 @@ def test_chunks_and_batches_do_not_matter_when_windows_are_drawn_again(flat, rea
         assert [replace(r, index=row) for r in own] == [r for r in retries if r.index == row]
 
 
+@pytest.mark.slow
 def test_a_real_model_that_degenerates_recovers_with_every_engine(fragile):
     requests = [GenerationRequest(500, seed=seed) for seed in range(4)]
     guarded, retries = generate_all(fragile, requests)

@@ -194,6 +194,7 @@ def test_a_dataset_without_clips_is_refused(tmp_path):
         train(make_config(), make_settings(), Dataset(), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "output", [LogisticOutput(components=2), GaussianOutput()], ids=lambda o: o.kind
 )

@@ -144,6 +144,7 @@ def test_threads_speed_and_time_left_are_those_of_the_last_minute(root, monkeypa
     assert status.seconds_left == (ENDLESS - 2) * 400 / 50
 
 
+@pytest.mark.slow
 def test_a_run_without_audio_fails_with_a_message(root, tmp_path):
     (tmp_path / "empty").mkdir()
     folder = run_process.start(make_plan(data=str(tmp_path / "empty")), root)

@@ -37,6 +37,7 @@ def test_quantised_weights_stay_within_the_stated_tolerance() -> None:
     assert weight_levels(torch.tensor([0.0, 9e-5, 1e-4, 1.0])).tolist() == [0, 0, 1, 255]
 
 
+@pytest.mark.slow
 def test_the_map_of_the_watched_clip_is_that_of_the_model(root: Path) -> None:
     *_, message = watch(root, "compare/transformer", {"digit": "3"}, start=0.1, steps=20)
     shown = message["attention"]

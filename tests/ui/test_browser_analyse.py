@@ -143,6 +143,7 @@ def test_upload_is_analysed_and_text_is_an_error(tab: Any, tmp_path: Path) -> No
     assert np.allclose(values_of(tab, "Pitch (F0)"), 440, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_client_analyses_and_scores_only_uploads(url: str, tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE), RATE)

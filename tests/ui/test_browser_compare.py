@@ -106,6 +106,7 @@ def test_a_member_is_used_in_all_tabs(compared: Any) -> None:
     page.wait_for_function("document.querySelector('#model input')?.value === 'compare/gru'")
 
 
+@pytest.mark.slow
 def test_the_cursor_shows_the_predictions_of_all_members(compared: Any) -> None:
     page = compared
     predict(page)

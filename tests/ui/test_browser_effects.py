@@ -71,6 +71,7 @@ def test_render_and_switch_between_dry_and_wet(tab: Any) -> None:
     assert download.value.suggested_filename == "overdrive_gain0.25.nam"
 
 
+@pytest.mark.slow
 def test_a_capture_is_dropped_and_a_hostile_file_refused(tab: Any, tmp_path: Path) -> None:
     page, files = tab, "#effects-upload input[type=file]"
     page.set_input_files(files, save_nam(tmp_path / "amp.nam"))

@@ -565,6 +565,7 @@ def swipe(page: Any, *paths: tuple[tuple[float, float], tuple[float, float]]) ->
     send("touchEnd", 1.0)
 
 
+@pytest.mark.slow
 def test_phone_shows_all_and_fingers_select_scroll_and_zoom(phone: Any) -> None:
     assert phone.evaluate("document.documentElement.scrollWidth") == 375
     for menu in ("display", "save", "keys"):

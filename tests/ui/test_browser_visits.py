@@ -42,6 +42,7 @@ def change_everything(page: Any) -> None:
     session.send("Network.emulateNetworkConditions", offline)
 
 
+@pytest.mark.slow
 def test_a_visit_finds_nothing_of_the_visit_before(opener: Any, url: str) -> None:
     with fresh_visit(opener, url) as page:
         before = page.evaluate(STATE_JS)

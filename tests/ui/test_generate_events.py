@@ -147,6 +147,7 @@ def test_the_turn_ends_before_the_pictures_are_drawn(root: Path) -> None:
     assert list(next(outputs)) == ["viewer"]
 
 
+@pytest.mark.slow
 def test_stop_keeps_a_partial_clip(root: Path) -> None:
     page, stop_requests = bare_page(root), StopRequests()
     token = page.clips.visitor(None)

@@ -121,6 +121,7 @@ def test_offline_is_an_error_without_server_paths(
     assert [path.name for path in page.root.iterdir()] == ["digits"]
 
 
+@pytest.mark.slow
 def test_space_downloads_only_if_allowed_and_without_its_token(
     page: Page, published: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def write_pair(folder: Path, is_silent: bool = False) -> tuple[str, str]:
     return paths
 
 
+@pytest.mark.slow
 def test_the_report_comes_before_the_training(tmp_path: Path) -> None:
     dry, wet = write_pair(tmp_path)
     _, sentences, plots = pair_training_events.check_pair(dry=dry, wet=wet)

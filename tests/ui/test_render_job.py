@@ -169,6 +169,7 @@ def last_renderings(page: Page, *settings: dict[str, Any]) -> Any:
     return rendered
 
 
+@pytest.mark.slow
 def test_null_tests(page: Page) -> None:
     rendered = last_renderings(page, {"mix": 0, "output_trim": -6})
     found = run_null_test(page, token=page.token, kind=WET_MINUS_DRY, rendered=rendered)

@@ -34,6 +34,7 @@ def say(page: Page, number: Any, token: Any = None, start: Any = start_here, **c
     return say_number(page, start, number=number, **VALUES | {"token": token} | changes)
 
 
+@pytest.mark.slow
 def test_the_digits_are_generated_together_and_joined(root: Path) -> None:
     jobs: list[GenerationJob] = []
 

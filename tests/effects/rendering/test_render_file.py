@@ -125,6 +125,7 @@ for name in ("short.wav", "long.wav"):
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(dry, tmp_path):
     pytest.importorskip("resource")
     nam = encode(wavenet(array(channels=1, dilations=(1,))))

@@ -87,6 +87,7 @@ def test_a_stopped_training_has_no_results_until_it_is_continued(job, tmp_path):
     assert run_effect_job(job, tmp_path).steps == 6
 
 
+@pytest.mark.slow
 def test_a_time_budget_becomes_a_number_of_steps(job, tmp_path):
     pairs = make_split((0.0, 1.0))
     config = make_effect_config((KNOB,))

@@ -62,6 +62,7 @@ def test_a_distortion_is_learned_better_than_by_a_linear_filter(tmp_path):
     assert error < 0.5 * linear
 
 
+@pytest.mark.slow
 def test_with_a_wet_recording_of_another_sound_nothing_is_learned(tmp_path):
     """The negative control: the same network and settings, pairs that do not belong together."""
     other = make_pair(seed=1)
