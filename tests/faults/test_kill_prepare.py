@@ -1,5 +1,7 @@
 """A short run of `kill_prepare`."""
 
+import pytest
+
 from tests.faults.kill_prepare import compare_with_kills
 
 
