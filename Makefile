@@ -41,6 +41,10 @@ FAST_TESTS := $(addprefix tests/,audio_utils bench importing likelihood model sh
   docs/test_links.py docs/test_page_runner.py docs/test_shown_commands.py \
   test_checkpoint.py test_codec.py test_config.py test_devices.py test_errors.py test_project_rules.py test_sampling.py)
 
+# Every process of the tests would compile all files again without stored bytecode: this variable, which
+# some containers set, is removed.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Three processes for two cores, because the browser tests mostly wait; tests/conftest.py forms the groups.
 # PYTEST_ARGS="--durations 50" lists the slowest tests.
 test: lint browser
