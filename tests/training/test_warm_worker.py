@@ -105,6 +105,7 @@ def read_results(folder):
     return rows, clips, (folder / "checkpoint" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_in_a_warm_worker_equals_one_in_a_new_process(root, temporary, worker):
     """The worker is used up by the first run; the second starts a process."""
     for is_running in (True, False):

@@ -248,7 +248,7 @@ def fields_of_events(studio: gr.Blocks) -> Iterator[tuple[BlockFunction, list[An
 
 
 # each kind needs ten seconds; the others are checked in the same way
-QUICK_KINDS = ("null", "file")
+QUICK_KINDS = ("null",)
 
 
 @pytest.mark.parametrize(
