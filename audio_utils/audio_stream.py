@@ -111,6 +111,8 @@ def open_block_writer(
         raise AudioError(
             f"{path}: {frames:,} frames are too many for a WAV file, at most 4 GB; use .flac."
         )
+    if kind == "MP3" and channels > 2:
+        raise AudioError(f"{path}: an MP3 file has 1 or 2 channels, not {channels}; use .wav.")
     try:
         with atomic_file(path, replace) as temporary:
             with soundfile.SoundFile(

@@ -240,6 +240,11 @@ def _check_equal(folder: Path, saved: dict[str, object], config: StrictConfig) -
     now = json.loads(config.model_dump_json())
     for name, value in now.items():
         if saved.get(name) != value:
+            if isinstance(value, dict | list) or name == "recordings":
+                raise TrainingError(
+                    f"{folder} has a training with other values of {name}; use the same options "
+                    "and recordings to continue it, or choose another folder"
+                )
             raise TrainingError(
                 f"{folder} has a training with {name} {saved.get(name)}, found {value}; use the "
                 "same options to continue it, or choose another folder"

@@ -107,6 +107,8 @@ def test_bad_options_are_one_sentence(run_command, folder):
     silent = folder / "silent.wav"
     soundfile.write(silent, np.zeros(10), 48_000)
     assert_refused(run_command(*arguments(folder, "--ir", silent)), "is silent", code=1)
+    into_itself = ("effects", "batch", folder / "dry", "-m", folder / "amps", "-o", folder / "dry")
+    assert_refused(run_command(*into_itself), "also a folder of recordings")
     missing = ("effects", "batch", folder / "none.wav", "-m", folder / "amps")
     assert_refused(run_command(*missing), "none.wav does not exist")
     missing = ("effects", "batch", folder / "dry", "-m", folder / "none.nam")

@@ -29,6 +29,11 @@ def test_the_table_names_each_check(run_command, pair):
     assert out.splitlines()[-1].endswith("8.0 s, latency 5 samples")
 
 
+def test_one_file_is_no_pair(run_command, pair):
+    dry, _ = pair
+    assert_refused(run_command("effects", "check", dry, dry), "both the dry and the wet")
+
+
 def test_a_failed_check_sets_the_exit_code(run_command, pair):
     dry, wet = pair
     code, out, _ = run_command("effects", "check", wet, dry, "--json")

@@ -74,7 +74,7 @@ def test_clipping_and_resampling_are_told(run_command, amp, tmp_path, rng):
     code, _, err = run_command("effects", "render", dry, "-m", amp, "-o", out, "--trim", 40)
     assert code == 0
     assert "resampled from 96000 Hz to the 48000 Hz of the model and back" in err
-    assert "lower the trim by" in err
+    assert "lower --trim by" in err
 
 
 def test_bad_inputs_are_one_sentence(run_command, amp, dry, tmp_path):

@@ -198,7 +198,7 @@ def test_options_that_are_refused(train, files, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--teacher", "none.nam"], "not a file"),
+        (["--teacher", "none.nam"], "does not exist"),
         (["--teacher", "dry.wav"], "dry.wav"),
         (["none.wav"], "Cannot read"),
     ],

@@ -58,6 +58,18 @@ def test_the_latency_of_a_response_that_is_not_trimmed_is_its_ringing():
     assert int(np.argmax(found.samples[0])) - found.latency == 200
 
 
+@pytest.mark.parametrize(
+    ("file_rate", "rate"), [(44_100, 48_000), (48_000, 44_100), (96_000, 8000)]
+)
+@pytest.mark.parametrize("onset", [0, 960])
+def test_a_trimmed_response_begins_at_its_first_loud_sample_at_any_rate(file_rate, rate, onset):
+    """Regression: the ringing of the resampler before it made the sound 1 ms late."""
+    samples = np.zeros((1, 4000))
+    samples[0, onset] = 1
+    found = fit_response(samples, file_rate, rate)
+    assert int(np.argmax(found.samples[0])) == found.latency
+
+
 def test_silence_around_a_response_is_trimmed():
     samples = np.concatenate([np.zeros(77), decay(), np.zeros(3000)])[None]
     found = fit_response(samples, 48_000, 48_000)

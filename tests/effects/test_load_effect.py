@@ -61,7 +61,7 @@ def test_wrong_paths_are_one_sentence(drive, tmp_path):
         load_effect(tmp_path / "missing.nam")
     with pytest.raises(EffectFileError, match="does not exist"):
         find_effects(tmp_path / "missing")
-    with pytest.raises(EffectFileError, match="not a file"):
+    with pytest.raises(EffectFileError, match="has no trained effect"):
         load_effect(tmp_path)
     with pytest.raises(EffectFileError, match=r"no \.nam files"):
         find_effects(tmp_path / "checkpoints")

@@ -112,7 +112,8 @@ def plan_effect_tasks(
         if other is not task:
             raise ConditionError(
                 f"{other.source} with {other.model} and {source} with {model} would both be "
-                f"written to {output}; add {{folder}}, {{model}} or {{number}} to --name-template"
+                f"written to {output}; add {{number}}, which every file has for itself, or "
+                "{folder} to --name-template"
             )
         tasks.append(task)
     return tasks

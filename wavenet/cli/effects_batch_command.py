@@ -64,11 +64,17 @@ def batch(
 ) -> None:
     """Play every recording through every model; the same command resumes an interrupted batch.
 
-    Files are like those of `wavenet effects render`. A recording or a model that cannot be used
-    costs only its own files; the exit code is then 3.
+    Files are like those of `wavenet effects render`. A recording or a model that is damaged costs
+    only its own files; the exit code is then 3. One that does not exist is refused at once.
     """
     from wavenet.batch.effect_batch import run_effect_batch
 
+    for folder in inputs:
+        if folder.is_dir() and out_dir.exists() and folder.samefile(out_dir):
+            raise ConfigError(
+                f"--out-dir {out_dir} is also a folder of recordings: its files would be rendered "
+                "again by the next batch; choose another folder"
+            )
     sources = find_recordings(inputs)
     settings = _make_settings(chain, files, format_, name_template)
     tasks = _plan(sources, models, settings, out_dir)

@@ -18,6 +18,7 @@ from wavenet.cli.options import (
     print_conversions,
 )
 from wavenet.cli.output_paths import check_output_folder
+from wavenet.errors import ConfigError
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def check(
     """
     from wavenet.effects.pair_report import CHECKS, judge_pair
 
+    if dry.exists() and wet.exists() and dry.samefile(wet):
+        raise ConfigError(f"{dry} is both the dry and the wet recording; expected two files")
     names = [plot_name(name) for name in ("format", *CHECKS)]
     check_output_folder(out, [*names, REPORT_NAME], overwrite)
     measures, wet_rate = _read_and_measure(dry, wet, channel)

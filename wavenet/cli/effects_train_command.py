@@ -42,7 +42,7 @@ def train(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Model (.nam) to imitate: it makes the wet recording of DRY."),
+        typer.Option(help="Model or effect to imitate: it makes the wet recording of DRY."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the effect.")] = Path(
         "runs/effect"
@@ -190,12 +190,17 @@ def parse_loss(text: str) -> "LossWeights":
     from wavenet.user_input.typed_numbers import read_number
 
     values: dict[str, float] = {"esr": 0.0}
+    seen: set[str] = set()
     for part in text.split(","):
         name, equals, weight = part.partition("=")
         number = read_number(weight) if equals else 1.0
         if number is None:
             raise ConfigError(f"--loss: expected a number after {name}=, found {weight!r}")
-        values[name.strip().replace("-", "_")] = float(number)
+        key = name.strip().replace("-", "_")
+        if key in seen:
+            raise ConfigError(f"--loss names {name.strip()} twice; expected every loss once")
+        seen.add(key)
+        values[key] = float(number)
     return make_config(LossWeights, "--loss", **values)
 
 
@@ -255,9 +260,9 @@ def _read(
 
     with status_spinner("reading and checking the recordings", quiet):
         if teacher is not None:
-            from wavenet.effects.nam_file import read_nam
+            from wavenet.effects.load_effect import load_effect
 
-            return render_teacher(files[0].dry, read_nam(teacher), channel.value)
+            return render_teacher(files[0].dry, load_effect(teacher).model_at(), channel.value)
         read = read_pairs(files, latency, check, channel.value)
     for pair, report in zip(files, read.reports, strict=False):
         _judge(pair.wet, report, quiet)

@@ -135,9 +135,10 @@ def _engine_name(engine: EffectEngine[Any]) -> str:
 
 
 def _measure_offset(engine: EffectEngine[Any]) -> float:
-    """Return the output at silence, of several channels the largest."""
+    """Return the output at silence; of several channels that with the largest magnitude."""
     silence = np.zeros((1,) if engine.in_channels == 1 else (engine.in_channels, 1), np.float32)
-    return float(np.abs(engine.process(engine.initial_state(), silence)).max())
+    levels = np.ravel(engine.process(engine.initial_state(), silence))
+    return float(levels[np.argmax(np.abs(levels))])
 
 
 def _measure_load(engine: EffectEngine[Any]) -> float:

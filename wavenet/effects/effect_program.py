@@ -134,7 +134,8 @@ class _WaveNetTranslator:
         weight, bias = self.tensors[f"{name}.head.weight"], self.tensors.get(f"{name}.head.bias")
         if is_last:
             scale = self.tensors["head_scale"]
-            weight, bias = weight * scale, None if bias is None else bias * scale
+            with np.errstate(over="ignore", invalid="ignore"):  # reported when it is rendered
+                weight, bias = weight * scale, None if bias is None else bias * scale
         dilation = array.head_dilation
         self.builder.convolve(out, head_sum, weight, bias, dilation)
 

@@ -31,8 +31,8 @@ class ImpulseResponse:
         samples: (channels, T), float64, T >= 1.
         rate: Hz.
         file_rate: Hz, of the file.
-        latency: samples before the time 0 of the file, with the ringing of the resampler; the
-            output is late by them. A trimmed response has none.
+        latency: samples before the time 0, with the ringing of the resampler; the output is late
+            by them. Time 0 is that of the file; of a trimmed response, its first loud sample there.
         trimmed: samples that were removed at the start.
         cut_seconds: time at the end that was removed because of the limit.
         gain: factor by which the samples were scaled.
@@ -92,16 +92,13 @@ def fit_response(
 
     The arguments are those of `read_impulse_response`.
     """
+    onset = _first_loud(samples) if trim else 0
     samples, ringing = _resample(samples, file_rate, rate)
     peaks = np.abs(samples).max(axis=0)
-    loud = np.flatnonzero(peaks > 10 ** (START_DB / 20) * peaks.max())
-    trimmed, latency = 0, 0
-    if trim:
-        trimmed = int(loud[0])
-    elif ringing:
-        # Keep the delay of the file, and the ringing that is loud enough to matter.
-        trimmed = min(ringing, int(loud[0]))
-        latency = ringing - trimmed
+    time_zero = ringing + round(onset * rate / file_rate)
+    # Keep what is loud enough to matter: of a resampled response also the ringing before time 0.
+    trimmed = min(time_zero, _first_loud(samples)) if trim or ringing else 0
+    latency = time_zero - trimmed
     samples = samples[:, trimmed:]
     if trim:
         last = np.flatnonzero(np.abs(samples).max(axis=0) > 10 ** (END_DB / 20) * peaks.max())[-1]
@@ -117,6 +114,12 @@ def fit_response(
         gain = 1 / math.sqrt(float(np.sum(samples**2, axis=1).max()))
         samples = samples * gain
     return ImpulseResponse(samples, rate, file_rate, latency, trimmed, cut, gain)
+
+
+def _first_loud(samples: NDArray[np.float64]) -> int:
+    """Return the index of the first sample above `START_DB` in any channel."""
+    peaks = np.abs(samples).max(axis=0)
+    return int(np.argmax(peaks > 10 ** (START_DB / 20) * peaks.max()))
 
 
 def _decode(path: str | Path, channel: Channel) -> DecodedAudio:

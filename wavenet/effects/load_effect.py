@@ -69,6 +69,11 @@ def load_effect(path: Path) -> LoadedEffect:
         return _load_trained(folder)
     if not path.exists():
         raise EffectFileError(_missing(path))
+    if path.is_dir():
+        raise EffectFileError(
+            f"the folder {path} has no trained effect: its {CONFIG} is missing, damaged or of "
+            "another model"
+        )
     content = read_effect_bytes(path)
     if is_pedalnet(parse_effect_json(content, str(path))):
         return _without_knobs(path, "pedalnet", parse_pedalnet(content, str(path)))

@@ -1,5 +1,7 @@
 """The chain: blocks equal the whole, latencies are removed, channels are separate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -201,6 +203,28 @@ def test_the_offset_is_removed_from_the_first_sample(model, name):
     chain = EffectChain(model, rate, ChainSettings(removes_offset=True, **settings))
     assert chain.offset == 0
     assert np.abs(chain.render(silence)).max() < 1e-6
+
+
+def test_an_offset_passes_a_cabinet_without_a_swell(model):
+    """Regression: a cabinet began as if the model had been at 0 before."""
+    response = response_of(0.9 ** np.arange(300))
+    chain = EffectChain(model, RATE, None, response)
+    plain = EffectChain(model, RATE)
+    assert chain.offset == pytest.approx(10 * plain.offset, rel=1e-6)
+    silence = chain.render(np.zeros((1, 1000), np.float32))
+    assert silence[0] == pytest.approx(np.full(1000, chain.offset), rel=1e-4)
+
+
+def test_damaged_levels_and_rates_are_refused(model):
+    for name, settings in (
+        ("loudness", ChainSettings(matches_loudness=True)),
+        ("input_level_dbu", ChainSettings(interface_dbu=12)),
+    ):
+        damaged = replace(model, metadata={name: 1e300})
+        with pytest.raises(ConfigError, match=f"{name} 1e\\+300; expected -100 to 100"):
+            EffectChain(damaged, RATE, settings)
+    with pytest.raises(ConfigError, match="too different to resample"):
+        EffectChain(replace(model, sample_rate=3.7), RATE)
 
 
 def test_the_offset_filter_is_a_high_pass(model, noise):

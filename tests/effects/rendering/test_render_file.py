@@ -9,9 +9,12 @@ import soundfile
 
 from audio_utils.errors import AudioError
 from tests.effects.random_effects import array, encode, parse, wavenet
+from wavenet.effects.effect_shapes import ImpulseResponseShape
+from wavenet.effects.nam_model import NamModel
 from wavenet.effects.rendering.chain_settings import ChainSettings
 from wavenet.effects.rendering.effect_chain import EffectChain
 from wavenet.effects.rendering.render_file import FileSettings, measure_seconds, render_file
+from wavenet.errors import ConditionError
 from wavenet.progress import CallbackProgress
 
 
@@ -65,10 +68,20 @@ def test_clipping_is_reported_with_its_remedy(model, dry, tmp_path):
     expected = EffectChain(model, 48_000, settings).render(samples)
     assert found.clipped_samples == np.count_nonzero(np.abs(expected) > 1) > 0
     excess = 20 * np.log10(np.abs(expected).max())
-    assert f"lower the trim by {excess:.1f} dB" in found.sentences()[0]
+    assert f"lower --trim by {excess:.1f} dB" in found.sentences()[0]
     floats = FileSettings(subtype="FLOAT")
     found = render_file(path, tmp_path / "wet.wav", model, settings, files=floats)
     assert (found.clipped_samples, found.sentences()) == (0, [])
+
+
+def test_a_model_that_overflows_is_named_as_the_cause(dry, tmp_path):
+    path, _ = dry()
+    weights = np.full(9, 1e38, np.float32)
+    loud = NamModel(ImpulseResponseShape(9), weights, sample_rate=48_000)
+    settings = ChainSettings(input_gain_db=60)
+    with pytest.raises(ConditionError, match="output of the model is not finite"):
+        render_file(path, tmp_path / "wet.wav", loud, settings)
+    assert not (tmp_path / "wet.wav").exists()
 
 
 def test_a_cabinet_and_its_tail(model, dry, tmp_path, rng):

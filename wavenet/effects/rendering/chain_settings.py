@@ -16,6 +16,7 @@ from wavenet.errors import ConfigError
 RatePolicy = Literal["resample", "refuse"]
 RATE_POLICIES: tuple[RatePolicy, ...] = get_args(RatePolicy)
 MAX_GAIN_DB = 60.0
+MAX_LEVEL = 100.0  # of the levels in the metadata, dB and dBu
 MATCHED_LOUDNESS_DB = -18.0  # of the output of every model, as other programs do it
 
 
@@ -100,10 +101,19 @@ def calibration_gain_db(model: NamModel, interface_dbu: float) -> float:
 
 
 def metadata_number(model: NamModel, name: str) -> float | None:
-    """Return a finite number of the metadata, or None."""
+    """Return a level of the metadata, dB or dBu, or None.
+
+    Raises:
+        ConfigError: it is beyond `MAX_LEVEL`.
+    """
     value = (model.metadata or {}).get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
+    if abs(value) > MAX_LEVEL:
+        raise ConfigError(
+            f"the metadata of this model has {name} {value:g}; expected -{MAX_LEVEL:g} to "
+            f"{MAX_LEVEL:g}, so the level cannot be used; set the gains by hand"
+        )
     return float(value)
 
 

@@ -43,6 +43,7 @@ from wavenet.errors import ConfigError
 
 Block = NDArray[np.float32]
 Wide = NDArray[np.floating[Any]]
+MAX_RATE_RATIO = 1000  # between the rates of model and sound
 _RESAMPLER_MARGIN = 64  # samples of silence after the end, more than both conversions round off
 
 
@@ -131,14 +132,16 @@ class EffectChain:
         self._wet_gain = np.float32(gain_of(matched) * settings.mix)
         self._dry_gain = np.float32(1 - settings.mix)
         self._trim = np.float32(gain_of(settings.trim_db))
-        kept = 0.0 if settings.removes_offset else self._silence_level
-        self.offset = float(kept * self._wet_gain * self._trim)
+        self._kept_level = 0.0 if settings.removes_offset else self._silence_level
+        self.offset = float(self._kept_level * self._wet_gain * self._trim)
         self._cabinet, self._cabinet_latency, self.tail = None, 0, 0
         if response is not None:
             if response.rate != sample_rate:
                 raise ValueError(f"the response is at {response.rate} Hz, not {sample_rate} Hz")
             self._cabinet = PartitionedConvolver(response.samples)
             self._cabinet_latency, self.tail = response.latency, self._cabinet.tail
+            sums = response.samples.sum(axis=1)
+            self.offset *= float(sums[np.argmax(np.abs(sums))])
         self.latency = self._oversampler.latency + self._cabinet_latency
         # The blocks of such a chain need no memory but that of the caller.
         self._is_direct = (
@@ -176,6 +179,9 @@ class EffectChain:
                     "of one or two"
                 )
             cabinet = self._cabinet.start(channels)
+            if self._kept_level:  # the cabinet has heard the model before
+                past = np.full((channels, self._cabinet.tail + 1), self._kept_level)
+                self._cabinet.process(cabinet, past)
         waiting = self.latency if is_live else 0
         states = [self._start_channel(is_live) for _ in range(channels)]
         return ChainState(
@@ -329,5 +335,10 @@ def _check_model(model: NamModel, sample_rate: int, settings: ChainSettings) -> 
     if settings.rate_policy == "refuse" and model.rate != sample_rate:
         raise ConfigError(
             f"the sound has {sample_rate} Hz, the model {model.rate:g} Hz, and resampling is "
-            "refused; convert the sound, or allow resampling"
+            "refused; convert the sound, or use --rate-policy resample"
+        )
+    if not 1 / MAX_RATE_RATIO <= model.rate / sample_rate <= MAX_RATE_RATIO:
+        raise ConfigError(
+            f"the model has {model.rate:g} Hz and the sound {sample_rate} Hz: too different to "
+            "resample; the sample rate in the file of the model is probably damaged"
         )

@@ -19,6 +19,7 @@ from wavenet.effects.impulse_response import read_impulse_response
 from wavenet.effects.nam_model import NamModel
 from wavenet.effects.rendering.chain_settings import ChainSettings
 from wavenet.effects.rendering.effect_chain import Block, EffectChain
+from wavenet.errors import ConditionError
 from wavenet.progress import NoProgress, Progress
 
 OFFSET_LIMIT = 1e-3  # -60 dB; a larger offset at silence is reported
@@ -88,7 +89,7 @@ class RenderedFile:
             excess = decibels(self.peak)
             found.append(
                 f"limited {self.clipped_samples:,} samples beyond full scale, the largest by "
-                f"{excess:.1f} dB; lower the trim by {excess:.1f} dB, or write floats"
+                f"{excess:.1f} dB; lower --trim by {excess:.1f} dB, or use --subtype FLOAT"
             )
         return found
 
@@ -123,6 +124,7 @@ def render_file(
     Raises:
         AudioError: a file cannot be read or written.
         ConfigError: the model cannot be used with these settings.
+        ConditionError: the output of the model is not finite.
     """
     files, progress = files or FileSettings(), progress or NoProgress()
     start = time.perf_counter()
@@ -138,8 +140,10 @@ def render_file(
                 target, rate, outputs, files.subtype, files.replace, stream.frames
             ) as writer:
                 blocks = _report(_read_blocks(stream, files.channel), rate, progress, should_stop)
-                for block in chain.render_blocks(blocks, channels, files.with_tail):
-                    writer.write(block)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    for block in chain.render_blocks(blocks, channels, files.with_tail):
+                        _check_finite(block)
+                        writer.write(block)
                 _check_length(writer, stream, chain, files)
         except _StoppedError:
             return None
@@ -171,6 +175,15 @@ def _report(
             raise _StoppedError
         yield block
         progress.advance(block.shape[1] / rate)
+
+
+def _check_finite(block: Block) -> None:
+    """Raise ConditionError if the model computed numbers that are not finite."""
+    if not np.isfinite(block).all():
+        raise ConditionError(
+            "the output of the model is not finite for this sound; lower --input-gain and --trim, "
+            "or use another model: the weights of this one may be damaged"
+        )
 
 
 def _check_length(
