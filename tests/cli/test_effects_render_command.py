@@ -106,7 +106,7 @@ def test_bad_inputs_are_one_sentence(run_command, amp, dry, tmp_path):
     refuse(*common, "--oversample", 3, "expected 1, 2 or 4, found 3")
     refuse(*common, "--ir", silent, "is silent", code=1)
     refuse(*common, "--ir", none, f"Cannot read {none}", code=1)
-    refuse(*common, "--set", "gain=0.5", ("no knob gain", "it has none"))
+    refuse(*common, "--set", "gain=0.5", ("no knob gain", "it has no knobs"))
     refuse(*common, "--set", "gain", "--set expects NAME=VALUE")
     refuse(*common[:-1], dry, f"{dry} exists already")
     refuse(*common[:-1], tmp_path / "wet.aac", "expected a name ending in .wav")

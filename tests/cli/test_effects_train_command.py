@@ -182,6 +182,8 @@ def test_ctrl_c_keeps_the_weights(train, files, monkeypatch):
         (["dry.wav", "low.wav", "--steps", "3", "--minutes", "1"], "exclude each other"),
         (["dry.wav", "low.wav", "--model", "huge"], "standard"),
         (["dry.wav", "low.wav", "--loss", "mae"], "mae is not known"),
+        (["dry.wav", "low.wav", "--loss", "mae"], "expected mse, esr, emphasised-mse"),
+        (["dry.wav", "low.wav", "--loss", "esr,esr"], "names esr twice"),
         (["dry.wav", "low.wav", "--loss", "esr=x"], "expected a number after esr="),
         (["dry.wav", "low.wav", "--latency", "soon"], "expected auto or a number"),
         (["dry.wav", "low.wav", "--clip-past", "noise"], "silence"),

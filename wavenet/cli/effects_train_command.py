@@ -197,6 +197,9 @@ def parse_loss(text: str) -> "LossWeights":
         if number is None:
             raise ConfigError(f"--loss: expected a number after {name}=, found {weight!r}")
         key = name.strip().replace("-", "_")
+        if key not in LossWeights.model_fields:
+            known = ", ".join(field.replace("_", "-") for field in LossWeights.model_fields)
+            raise ConfigError(f"--loss: {name.strip()} is not known; expected {known}")
         if key in seen:
             raise ConfigError(f"--loss names {name.strip()} twice; expected every loss once")
         seen.add(key)

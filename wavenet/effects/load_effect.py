@@ -46,7 +46,9 @@ class LoadedEffect:
         """
         for name, value in values.items():
             if name not in self.knobs:
-                known = f"its knobs are {', '.join(self.knobs)}" if self.knobs else "it has none"
+                known = (
+                    f"its knobs are {', '.join(self.knobs)}" if self.knobs else "it has no knobs"
+                )
                 raise ConditionError(f"the effect {self.name} has no knob {name}; {known}")
             if not 0 <= value <= 1:
                 raise ConditionError(
