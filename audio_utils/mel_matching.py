@@ -20,6 +20,7 @@ from audio_utils.errors import AudioError
 from audio_utils.features import FLOOR_POWER, FeatureConfig, mel_filters, mel_spectrogram
 
 DEFAULT_ITERATIONS = 8  # one is not enough: each frame's filter leaks into the adjacent frames
+_BLOCK_HOPS = 8  # of a stream, at least
 MAX_GAIN_DB = 15.0  # per iteration; a band without energy would need an unlimited gain
 
 
@@ -83,8 +84,10 @@ def match_mel_stream(
 ) -> Iterator[Tensor]:
     """Filter a waveform as `match_mel` does, while it is generated.
 
-    The samples are those of `match_mel`, up to rounding. Each waits for the samples that it depends
-    on: one window, rounded up to hops, per iteration.
+    The samples are those of `match_mel`, up to rounding. They do not depend on the lengths of the
+    chunks: all are filtered in equal blocks, because the rounding of a Fourier transform depends on
+    the number of frames. Each sample waits for those that it depends on (one window, rounded up to
+    hops, per iteration), and for its block.
 
     Args:
         chunks: (n,) each, in order.
@@ -104,8 +107,8 @@ def match_mel_stream(
         matched = match_mel(kept[: end - start], frames, config, iterations)
         return matched[done - start : ready - start]
 
-    for chunk in chunks:
-        kept = torch.cat([kept.to(chunk), chunk])
+    for block in _equal_blocks(chunks, max(context, _BLOCK_HOPS * hop)):
+        kept = torch.cat([kept.to(block), block])
         end = (start + len(kept)) // hop * hop
         if end - context > done:
             yield match(end, end - context)
@@ -114,6 +117,23 @@ def match_mel_stream(
             kept, start = kept[first - start :], first
     if start + len(kept) > done:
         yield match(start + len(kept), start + len(kept))
+
+
+def _equal_blocks(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield the samples of all chunks in blocks of one size; the last one may be shorter."""
+    waiting: list[Tensor] = []
+    length = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        length += len(chunk)
+        if length >= size:
+            *blocks, rest = torch.cat(waiting).split(size)
+            if len(rest) == size:
+                blocks, rest = [*blocks, rest], rest[:0]
+            yield from blocks
+            waiting, length = [rest], len(rest)
+    if length:
+        yield torch.cat(waiting)
 
 
 def _check(waveform: Tensor, target: Tensor, config: FeatureConfig, iterations: int) -> None:

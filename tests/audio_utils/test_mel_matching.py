@@ -114,12 +114,25 @@ def test_a_stream_has_the_samples_of_the_whole(make_speech, config, size):
         whole = match_mel(before, target, config, iterations)
         parts = list(match_mel_stream(before.split(size), target, config, iterations))
         torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-4)
-        assert len(parts) > 1 or size >= len(before) or len(before) == 1000
+        assert len(parts) > 1 or len(before) == 1000
     other = match_mel(before, target * 2, config, 1)  # negative control
     assert not torch.allclose(torch.cat(parts), other, atol=1e-3)
 
 
-def test_a_stream_waits_for_one_window_per_iteration(make_speech):
+@pytest.mark.parametrize("samples", [RATE, RATE - 77, 100])
+def test_the_samples_of_a_stream_do_not_depend_on_the_chunks(make_speech, samples):
+    """On some processors the transform of one frame depends on the number of frames."""
+    config = CONFIGS[0]
+    target = mel_spectrogram(make_speech(samples), config)
+    found = [
+        torch.cat(list(match_mel_stream(noise(samples).split(size), target, config)))
+        for size in (77, 800, 1280, 1281, samples)
+    ]
+    assert all(torch.equal(other, found[0]) for other in found)
+    assert found[0].shape == (samples,)
+
+
+def test_a_stream_waits_for_its_block_and_one_window_per_iteration(make_speech):
     config = CONFIGS[0]
     target = mel_spectrogram(make_speech(RATE), config)
     read = []
@@ -131,7 +144,7 @@ def test_a_stream_waits_for_one_window_per_iteration(make_speech):
 
     stream = match_mel_stream(chunks(), target, config)
     first = next(stream)
-    assert sum(read) == 320 + len(first) == 320 + 160
+    assert sum(read) == 320 + len(first) == 8 * 160
 
 
 def test_an_empty_stream_has_no_samples():
