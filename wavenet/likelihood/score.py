@@ -9,7 +9,7 @@ Called by the command line, batches, the evaluation and the studio.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,6 +98,34 @@ def score_windows(
     Raises:
         ConditionError: as in `score`, before the first window.
     """
+    rows = [conditions or {}]
+    for params, targets in predict_recording(
+        checkpoint, waveform, rows, arrays, frame_features, codes, window
+    ):
+        yield compute_surprise(checkpoint, params, targets)[0]
+
+
+@torch.no_grad()
+def predict_recording(
+    checkpoint: Checkpoint,
+    waveform: Tensor,
+    rows: Sequence[Mapping[str, ConditionValue]],
+    arrays: Mapping[str, Tensor] | None = None,
+    frame_features: Tensor | None = None,
+    codes: Tensor | None = None,
+    window: int | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Predict every sample of a recording, once per row of condition values.
+
+    Args:
+        rows: B mappings of condition values, which are computed side by side.
+        waveform, arrays, frame_features, codes: as in `score`.
+        window: as in `score_windows`.
+    Yields:
+        params (B, P, n) and codes (B, n) of each window, on the device of the model.
+    Raises:
+        ConditionError: as in `score`, before the first window.
+    """
     if waveform.ndim != 1 or not waveform.numel():
         raise ConditionError("the recording has no samples and cannot be scored")
     model = checkpoint.model
@@ -109,9 +137,11 @@ def score_windows(
         frame_features = compute_frame_features(
             config, rate, waveform.cpu(), arrays, statistics=checkpoint.config.frame_statistics
         )
-    conditioning = model.conditioning([conditions or {}], [codes.numel()], [frame_features])
+    conditioning = model.conditioning(
+        list(rows), [codes.numel()] * len(rows), [frame_features] * len(rows)
+    )
     windows = ((part, conditioning) for part in codes.split(window or WINDOW))
-    yield from _score_codes(checkpoint, windows)
+    yield from predict_windows(checkpoint, windows)
 
 
 @torch.no_grad()
@@ -150,7 +180,9 @@ def score_blocks(
         windows = _with_frames(checkpoint, parts, conditioning, reach)
     else:
         windows = ((part, conditioning) for part in parts)
-    yield from _score_codes(checkpoint, _encode_windows(checkpoint, windows))
+    encoded = _encode_windows(checkpoint, windows)
+    for params, targets in predict_windows(checkpoint, encoded):
+        yield compute_surprise(checkpoint, params, targets)[0]
 
 
 def _encode_windows(
@@ -227,27 +259,34 @@ def predict_windows(
     """Predict every sample of a recording from the samples before it (teacher forcing).
 
     Args:
-        windows: the codes (n,) int64 of the recording in order, each part with its conditioning.
+        windows: the codes (n,) int64 of the recording in order, each part with its conditioning,
+            which has B rows of condition values.
     Yields:
-        params (1, P, n) and codes (1, n) of each window, on the device of the model.
+        params (B, P, n) and codes (B, n) of each window, on the device of the model.
     Raises:
         OutOfMemory, DeviceError: see `devices`.
     """
     is_limited = checkpoint.model.receptive_field is not None
     predict = _predict_by_context if is_limited else _predict_by_memory
-    on_device = ((codes[None].to(found.device), found) for codes, found in windows)
+    on_device = (
+        (codes.to(found.device).expand(found.total_samples.numel(), -1), found)
+        for codes, found in windows
+    )
     yield from predict(checkpoint, on_device)
 
 
-def _score_codes(checkpoint: Checkpoint, windows: _CodeWindows) -> Iterator[Tensor]:
-    """Yield the surprise of each window of codes (n,)."""
-    for params, targets in predict_windows(checkpoint, windows):
-        with device_errors():
-            nats = -checkpoint.model.distribution.log_prob(params, targets)[0]
-            bits = nats.float().cpu() / math.log(2)
-        if bool(bits.isnan().any()):
-            raise PredictionsNotFinite(checkpoint.config.name)
-        yield bits
+def compute_surprise(checkpoint: Checkpoint, params: Tensor, codes: Tensor) -> Tensor:
+    """Return the surprise of codes (B, n) under predictions (B, P, n): (B, n) float32 bits, CPU.
+
+    Raises:
+        PredictionsNotFinite: a prediction is not finite.
+    """
+    with device_errors():
+        nats = -checkpoint.model.distribution.log_prob(params, codes)
+        bits = nats.float().cpu() / math.log(2)
+    if bool(bits.isnan().any()):
+        raise PredictionsNotFinite(checkpoint.config.name)
+    return bits
 
 
 def _predict_by_context(
@@ -256,12 +295,13 @@ def _predict_by_context(
     """Yield the params and codes of each window, computed from one receptive field of context."""
     model = checkpoint.model
     receptive_field, first = model.receptive_field or 0, 0
-    context = torch.zeros(1, 0, dtype=torch.int64, device=model.device)
+    context: Tensor | None = None
     for codes, conditioning in windows:
+        context = codes[:, :0] if context is None else context
         before = context.shape[1]
         part = torch.cat([context, codes], dim=1)
         with device_errors():
-            params = model(part, conditioning, torch.tensor([first - before]))
+            params = model(part, conditioning, torch.full((len(codes),), first - before))
         yield params[:, :, before:], codes
         first += codes.shape[1]
         context = part[:, max(0, part.shape[1] - receptive_field) :]
@@ -272,12 +312,15 @@ def _predict_by_memory(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the params and codes of each window, with the memory carried from window to window."""
     model = checkpoint.model
-    memory = model.initial_memory(1, model.device)
-    previous, first = torch.full((1, 1), model.start_code, device=model.device), 0
+    memory, first = None, 0
     for codes, conditioning in windows:
+        if memory is None:
+            memory = model.initial_memory(len(codes), model.device)
+            previous = torch.full((len(codes), 1), model.start_code, device=model.device)
         inputs = torch.cat([previous, codes[:, :-1]], dim=1)
         with device_errors():
-            hidden = model.hidden_states(inputs, conditioning, torch.tensor([first]), memory)
+            starts = torch.full((len(codes),), first)
+            hidden = model.hidden_states(inputs, conditioning, starts, memory)
             params = model.output_params(hidden).transpose(1, 2)
         yield params, codes
         first += codes.shape[1]
