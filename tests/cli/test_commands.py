@@ -26,6 +26,8 @@ COMMANDS = [
     "vocode",
     "play",
     "score",
+    "surprise",
+    "which",
     "train",
     "models",
     "info",

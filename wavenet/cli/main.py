@@ -37,9 +37,11 @@ from wavenet.cli import (
     play_command,
     score_command,
     speak_command,
+    surprise_command,
     train_command,
     ui_command,
     vocode_command,
+    which_command,
 )
 from wavenet.cli.command_classes import set_classes
 from wavenet.cli.numeric_options import accept_typed_numbers
@@ -64,6 +66,8 @@ app.command("batch")(batch_command.batch)
 app.command("vocode")(vocode_command.vocode)
 app.command("play")(play_command.play)
 app.command("score")(score_command.score)
+app.command("surprise")(surprise_command.surprise)
+app.command("which")(which_command.which)
 app.command("train")(train_command.train)
 app.command("models")(models_command.models)
 app.command("info")(info_command.info)
