@@ -52,7 +52,9 @@ def prediction_residual(waveform: Tensor, sample_rate: int) -> Tensor:
     magnitude = np.abs(residual)
     recent = round(RECENT_SECONDS * sample_rate)
     sums = np.concatenate([np.zeros(recent + 1), np.cumsum(magnitude)])
-    mean = (sums[recent : recent + len(x)] - sums[: len(x)]) / recent
+    counts = np.minimum(np.arange(len(x)), recent)
+    mean = (sums[recent : recent + len(x)] - sums[: len(x)]) / np.maximum(counts, 1)
+    mean[:1] = magnitude[:1]
     ratio = np.log2((magnitude + FLOOR) / (mean + FLOOR))
     return torch.from_numpy(ratio.astype(np.float32))
 

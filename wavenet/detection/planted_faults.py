@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from wavenet.codec import MuLawCodec
 from wavenet.errors import DataError
 
 STRENGTHS = 5
 LOUD_SECONDS = 0.02  # the level at a place is that of this window
 LOUD_FRACTION = 0.3  # of the highest level of the recording
 BLOCK_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08)  # of dropouts, splices, repeats, reversed blocks
+MU = 255  # of mu-law
 PATCH_SECONDS = 0.1  # of clipping, foreign sounds, codec damage and hum
 
 Samples = NDArray[np.float32]
@@ -156,9 +155,10 @@ def _codec_damage(
 ) -> tuple[Samples, int, int]:
     """Quantise a patch by mu-law to 6 to 2 bits."""
     end = at + round(PATCH_SECONDS * rate)
-    codec = MuLawCodec(bits=6 - strength)
-    patch = torch.from_numpy(x[at:end].copy())
-    x[at:end] = codec.decode(codec.encode(patch)).numpy()
+    levels = 2 ** (5 - strength)  # on each side of 0
+    companded = np.log1p(MU * np.abs(x[at:end])) / math.log1p(MU)
+    quantised = np.expm1(np.round(companded * levels) / levels * math.log1p(MU)) / MU
+    x[at:end] = np.sign(x[at:end]) * quantised
     return x, at, end
 
 
