@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_fewer_false_alarms_mean_higher_thresholds(calibrated):
     found = read_calibration(calibrated)
     rates = [1800, 600, 100, 10, 0.01]
     by_rate = [list(found.thresholds(rate).values()) for rate in rates]
-    for before, after in zip(by_rate, by_rate[1:], strict=False):
+    for before, after in pairwise(by_rate):
         assert all(a > b for b, a in zip(before, after, strict=True))
 
 

@@ -44,7 +44,7 @@ def test_a_weak_change_of_the_noise_needs_a_long_window(calibrated):
     waveform[8_000:10_000] *= 0.5
     (event,) = find_events(calibrated, waveform, 6)
     assert event.window >= 0.008
-    assert 0.98 < event.start and event.end < 1.27
+    assert event.start > 0.98 and event.end < 1.27
     assert event.end - event.start > 0.15
 
 

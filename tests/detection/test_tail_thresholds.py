@@ -1,6 +1,7 @@
 """Thresholds: the counted rates on known noise, interpolation, windows, too little sound."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -65,11 +66,11 @@ def test_a_low_rate_is_extrapolated_along_the_exponential_tail():
     """In windows of one sample an exponential loses a factor e per unit."""
     clean = measure_thresholds([noise(600, seed=0)], SLOW_RATE, (0.001,))
     assert clean.scales[0] == pytest.approx(1.0, abs=0.5)
-    values = [
-        interpolate_threshold(clean.rates, clean.thresholds[0], clean.scales[0], clean.rates[-1] / k)
-        for k in (1, math.e, math.e**2)
+    rates, values, scale = clean.rates, clean.thresholds[0], clean.scales[0]
+    found = [
+        interpolate_threshold(rates, values, scale, rates[-1] / k) for k in (1, math.e, math.e**2)
     ]
-    assert np.diff(values) == pytest.approx([clean.scales[0]] * 2)
+    assert np.diff(found) == pytest.approx([scale] * 2)
 
 
 def test_between_two_rates_the_threshold_is_linear_in_the_logarithm():
@@ -83,9 +84,9 @@ def test_between_two_rates_the_threshold_is_linear_in_the_logarithm():
 
 def test_rates_decrease_and_thresholds_do_not():
     clean = measure_thresholds([noise(120, seed=4)], SLOW_RATE)
-    assert all(b < a for a, b in zip(clean.rates, clean.rates[1:], strict=False))
+    assert all(b < a for a, b in pairwise(clean.rates))
     for values in clean.thresholds:
-        assert all(b >= a for a, b in zip(values, values[1:], strict=False))
+        assert all(b >= a for a, b in pairwise(values))
         assert len(values) == len(clean.rates)
 
 

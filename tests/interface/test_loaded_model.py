@@ -10,6 +10,9 @@ import torch
 import wavenet
 from audio_utils.errors import AudioError
 from tests.conftest import RATE, sine, tiny_config
+from tests.detection.conftest import calibrated, even_noise  # noqa: F401
+from wavenet.detection.events import find_events
+from wavenet.detection.most_probable import label_probabilities
 from wavenet.errors import CheckpointError, ConditionError, ConfigError, EngineUnavailable
 from wavenet.generation.generate import generate_waveforms
 from wavenet.generation.request import GenerationRequest
@@ -293,3 +296,29 @@ def test_shipped_models_are_loaded_by_name_in_any_folder(tmp_path, monkeypatch):
 def test_what_cannot_be_loaded_is_refused(name, settings, error):
     with pytest.raises(error):
         wavenet.load(name, **settings)
+
+
+def test_improbable_places_are_those_of_the_library(calibrated):  # noqa: F811
+    noisy = even_noise(1, seed=60)
+    noisy[4_000] = 0.9
+    loaded = wavenet.load(calibrated.folder, engine="cached")
+    (event,) = loaded.surprise(noisy.numpy(), false_alarms_per_hour=6)
+    assert [event] == find_events(calibrated, noisy, 6)
+    assert (event.start, event.end) == (0.5, 0.500125)
+    for wrong in ("6", None, True, 0, -1):
+        with pytest.raises(ConfigError, match="false"):
+            loaded.surprise(noisy.numpy(), false_alarms_per_hour=wrong)
+
+
+def test_surprise_without_calibration_names_the_command(model):
+    with pytest.raises(CheckpointError, match="--calibrate"):
+        model.surprise(sine(0.1), digit="a")
+
+
+def test_label_values_are_compared(model):
+    found = model.which(sine(0.1), "digit")
+    assert found == label_probabilities(model.checkpoint, sine(0.1), ["digit"])
+    assert {one.values["digit"] for one in found} == {"a", "b", "c"}
+    for labels in ((), ("colour",)):
+        with pytest.raises(ConditionError, match="label"):
+            model.which(sine(0.1), *labels)

@@ -8,10 +8,16 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from wavenet.errors import ConditionError, ConfigError
-from wavenet.model.condition_values import condition_names
+from wavenet.generation.request import random_seed
+from wavenet.model.condition_values import condition_names, resolve_condition_values
+from wavenet.model.conditioning import ConditionValue
+from wavenet.model.frame_features import read_array
 from wavenet.model.model_config import ModelConfig
 from wavenet.user_input.close_names import find_close_name, find_equal_name
 
@@ -66,6 +72,16 @@ def check_seconds(name: str, value: Any) -> None:
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if value is not None and not (is_number and math.isfinite(value) and value > 0):
         raise ConditionError(f"{name} must be a number of seconds above 0, found {value!r:.100}")
+
+
+def check_rate(value: Any) -> None:
+    """Check that a number of false alarms an hour is a number.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ConfigError(f"false_alarms_per_hour must be a number, found {value!r:.100}")
 
 
 def check_mapping(name: str, value: Any, example: str) -> Mapping[str, Any]:
@@ -156,3 +172,44 @@ def merge_values(config: ModelConfig, conditions: Any, values: Mapping[str, Any]
             f"the condition {twice[0]} is set twice, as an argument and in conditions; omit one"
         )
     return {**given, **values}
+
+
+def resolve_values(
+    config: ModelConfig, conditions: Any, values: Mapping[str, Any]
+) -> dict[str, ConditionValue]:
+    """Return the condition values of `merge_values` by the names of the model.
+
+    Raises:
+        ConditionError: as in `merge_values`; or a name or a value is unknown.
+    """
+    return resolve_condition_values(config, merge_values(config, conditions, values))
+
+
+def choose_seed(seed: int | None) -> int:
+    """Return a seed, for None a random one.
+
+    Raises:
+        ConditionError: it is no whole number.
+    """
+    if seed is None:
+        return random_seed()
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ConditionError(f"the seed must be a whole number or None, found {seed!r}")
+    return int(seed)
+
+
+def read_frames(name: str, frames: Any) -> torch.Tensor:
+    """Return frames (F, columns) from a `.npy` file or an array.
+
+    Raises:
+        ConditionError: it is neither, or cannot be read.
+    """
+    if isinstance(frames, str | os.PathLike):
+        return read_array(Path(frames))
+    try:
+        return torch.as_tensor(frames, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConditionError(
+            f"the frames of {name} must be an array of numbers or a .npy file, found "
+            f"{type(frames).__name__}"
+        ) from None

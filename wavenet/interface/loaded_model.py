@@ -7,7 +7,6 @@ and scores. Called by Python programs and notebooks through `wavenet.load`.
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from wavenet import checkpoint as checkpoints
 from wavenet.cache_folders import use_writable_caches
 from wavenet.checkpoint import Checkpoint
 from wavenet.checkpoint_folders import is_voice, list_known
+from wavenet.detection.events import DEFAULT_FALSE_ALARMS, Event, find_events
+from wavenet.detection.most_probable import LabelProbability, label_probabilities
 from wavenet.engines.engine import Engine
 from wavenet.engines.registry import device_for
 from wavenet.errors import ConditionError, ConfigError
@@ -27,24 +28,27 @@ from wavenet.generation.batch_size import default_batch_size
 from wavenet.generation.checkpoint_engine import make_checkpoint_engine
 from wavenet.generation.clip_mel_matching import choose_iterations, match_clip_mel
 from wavenet.generation.generate import DEFAULT_GUARD, generate, generate_many
-from wavenet.generation.request import GenerationRequest, choose_samples, random_seed
+from wavenet.generation.request import GenerationRequest, choose_samples
 from wavenet.interface.argument_checks import (
     check_count,
     check_flags,
     check_mapping,
     check_path,
     check_pronunciation_types,
+    check_rate,
     check_seconds,
     check_text,
+    choose_seed,
     list_rows,
-    merge_values,
+    read_frames,
+    resolve_values,
 )
 from wavenet.interface.audio_clip import AudioClip, make_clip, make_spoken_clip
 from wavenet.interface.audio_input import AudioInput, read_input
 from wavenet.likelihood.score import Score, score
-from wavenet.model.condition_values import describe_conditions, resolve_condition_values
+from wavenet.model.condition_values import describe_conditions
 from wavenet.model.conditioning import ConditionValue
-from wavenet.model.frame_features import compute_frame_features, read_array
+from wavenet.model.frame_features import compute_frame_features
 from wavenet.sampling import SamplingConfig, resolve_sampling, rows_per_clip
 from wavenet.sharing.hub import find_or_pull
 from wavenet.speech.voice import SpeakingStyle, Voice
@@ -341,9 +345,9 @@ class Model:
         iterations = choose_iterations(loaded, mel_matching_iterations)
         waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
         frame_features = compute_frame_features(config, self.sample_rate, waveform)
-        chosen = resolve_condition_values(config, merge_values(config, conditions, values))
+        chosen = resolve_values(self.checkpoint.config.model, conditions, values)
         request = GenerationRequest(
-            waveform.numel(), chosen, _choose_seed(seed), frame_features=frame_features
+            waveform.numel(), chosen, choose_seed(seed), frame_features=frame_features
         )
         sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, guidance)
         (clip,) = generate_many(
@@ -395,7 +399,7 @@ class Model:
         style = SpeakingStyle(speed, pitch, loudness, melody)
         check_flags(guard=guard)
         sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, None)
-        chosen = _choose_seed(seed)
+        chosen = choose_seed(seed)
         plans = list(voice.plan(check_text(text), style, speaker, notices.append))
         if not plans:
             raise ConditionError("the text has no words that can be read")
@@ -444,7 +448,7 @@ class Model:
         voice = self._voice_with(pronunciations)
         style = SpeakingStyle(speed, pitch, loudness, melody)
         sampling = self._resolve_sampling(temperature, top_k, top_p, greedy, None)
-        chosen = _choose_seed(seed)
+        chosen = choose_seed(seed)
         plans = voice.plan(check_text(text), style, speaker)
         return (
             chunk.cpu().numpy()
@@ -481,9 +485,55 @@ class Model:
             AudioError: the recording cannot be read.
         """
         waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
-        config = self.checkpoint.config.model
-        chosen = resolve_condition_values(config, merge_values(config, conditions, values))
+        chosen = resolve_values(self.checkpoint.config.model, conditions, values)
         return score(self.checkpoint, waveform, chosen)
+
+    def surprise(
+        self,
+        recording: AudioInput,
+        *,
+        false_alarms_per_hour: float = DEFAULT_FALSE_ALARMS,
+        sample_rate: int | None = None,
+        channel: Channel = "mix",
+        normalize: bool = False,
+        conditions: Mapping[str, ConditionValue] | None = None,
+        **values: ConditionValue | int,
+    ) -> list[Event]:
+        """Find the improbable places of a recording: clicks, dropouts, splices, foreign sounds.
+
+        Args:
+            false_alarms_per_hour: accepted number of events per hour of clean sound.
+            recording, sample_rate, channel, normalize, conditions, values: as in `score`.
+        Raises:
+            CheckpointError: the model has no calibration; see `wavenet surprise --calibrate`.
+            ConfigError, ConditionError, AudioError: a value is invalid, or as in `score`.
+        """
+        check_rate(false_alarms_per_hour)
+        waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
+        chosen = resolve_values(self.checkpoint.config.model, conditions, values)
+        return find_events(self.checkpoint, waveform, false_alarms_per_hour, chosen)
+
+    def which(
+        self,
+        recording: AudioInput,
+        *labels: str,
+        sample_rate: int | None = None,
+        channel: Channel = "mix",
+        normalize: bool = False,
+        conditions: Mapping[str, ConditionValue] | None = None,
+        **values: ConditionValue | int,
+    ) -> list[LabelProbability]:
+        """Compute how probable the values of labels are, by Bayes' rule; the most probable first.
+
+        Args:
+            labels: names of one label or more, of which all combinations are compared.
+            recording, sample_rate, channel, normalize, conditions, values: as in `score`.
+        Raises:
+            ConditionError, AudioError: the model has no such label, or as in `score`.
+        """
+        waveform = read_input(recording, self.sample_rate, sample_rate, channel, normalize)
+        chosen = resolve_values(self.checkpoint.config.model, conditions, values)
+        return label_probabilities(self.checkpoint, waveform, labels, chosen)
 
     def _row_request(self, row: Mapping[str, Any]) -> GenerationRequest:
         """Build the request of a row: the arguments of `generate`, condition values included."""
@@ -512,19 +562,17 @@ class Model:
         check_flags(keep_prompt=keep_prompt)
         if prompt is None and (sample_rate is not None or not keep_prompt):
             raise ConditionError("sample_rate and keep_prompt are for a prompt; omit them")
-        chosen = resolve_condition_values(
-            config.model, merge_values(config.model, conditions, values)
-        )
+        chosen = resolve_values(self.checkpoint.config.model, conditions, values)
         waveform = None if prompt is None else read_input(prompt, rate, sample_rate)
         given = check_mapping("frames", frames, "{'mel': array}")
-        arrays = {name: _read_frames(name, found) for name, found in given.items()}
+        arrays = {name: read_frames(name, found) for name, found in given.items()}
         frame_features = compute_frame_features(
             config.model, rate, None, arrays, frames_scale, config.frame_statistics
         )
         found = frame_features if frame_features.numel() else None
         samples = choose_samples(self.checkpoint, seconds, waveform, found)
         return GenerationRequest(
-            samples, chosen, _choose_seed(seed), prompt=waveform, frame_features=found
+            samples, chosen, choose_seed(seed), prompt=waveform, frame_features=found
         )
 
     def _resolve_sampling(
@@ -548,28 +596,3 @@ class Model:
             greedy=greedy,
             guidance=guidance,
         )
-
-
-def _choose_seed(seed: int | None) -> int:
-    if seed is None:
-        return random_seed()
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise ConditionError(f"the seed must be a whole number or None, found {seed!r}")
-    return int(seed)
-
-
-def _read_frames(name: str, frames: Frames) -> torch.Tensor:
-    """Return frames (F, columns) from a `.npy` file or an array.
-
-    Raises:
-        ConditionError: it is neither, or cannot be read.
-    """
-    if isinstance(frames, str | os.PathLike):
-        return read_array(Path(frames))
-    try:
-        return torch.as_tensor(frames, dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError):
-        raise ConditionError(
-            f"the frames of {name} must be an array of numbers or a .npy file, found "
-            f"{type(frames).__name__}"
-        ) from None
