@@ -30,6 +30,9 @@ from wavenet.weights_file import WEIGHTS, read_bytes, read_weights, write_weight
 
 CONFIG = checkpoint_folders.CONFIG
 CARD = "README.md"
+# Optional: which surprise is unusual in clean recordings; read and written by `detection`.
+CALIBRATION = "surprise.json"
+MAX_CALIBRATION_BYTES = 1 << 16
 MAX_CONFIG_BYTES = 1 << 20
 
 

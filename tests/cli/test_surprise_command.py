@@ -10,7 +10,7 @@ import soundfile
 from tests.cli.conftest import assert_refused
 from tests.conftest import RATE
 from tests.detection.conftest import calibrated, even_noise  # noqa: F401
-from wavenet.detection.calibration import CALIBRATION
+from wavenet.checkpoint import CALIBRATION
 
 CLICKS = (4_000, 12_000)
 

@@ -8,13 +8,8 @@ import pytest
 
 from tests.detection.conftest import even_noise
 from wavenet import checkpoint
-from wavenet.detection.calibration import (
-    CALIBRATION,
-    MAX_CALIBRATION_BYTES,
-    calibrate,
-    read_calibration,
-    write_calibration,
-)
+from wavenet.checkpoint import CALIBRATION, MAX_CALIBRATION_BYTES
+from wavenet.detection.calibration import calibrate, read_calibration, write_calibration
 from wavenet.detection.window_means import WINDOW_SECONDS
 from wavenet.errors import CheckpointError, DataError
 

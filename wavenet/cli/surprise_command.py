@@ -83,7 +83,8 @@ def surprise(
     clean recordings, which --calibrate measures.
     """
     from wavenet import checkpoint as checkpoints
-    from wavenet.detection.calibration import CALIBRATION, read_calibration
+    from wavenet.checkpoint import CALIBRATION
+    from wavenet.detection.calibration import read_calibration
     from wavenet.engines.registry import device_for
     from wavenet.model.condition_values import resolve_condition_values
 

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from audio_utils.atomic_files import atomic_file, os_error_reason
-from wavenet.checkpoint import Checkpoint
+from wavenet.checkpoint import CALIBRATION, MAX_CALIBRATION_BYTES, Checkpoint
 from wavenet.config import StrictConfig, parse_config
 from wavenet.detection.surprise_excess import compute_excess
 from wavenet.detection.tail_thresholds import MAX_RATE, interpolate_threshold, measure_thresholds
@@ -25,8 +25,6 @@ from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.conditioning import ConditionValue
 from wavenet.weights_file import WEIGHTS, read_bytes
 
-CALIBRATION = "surprise.json"
-MAX_CALIBRATION_BYTES = 1 << 16
 MIN_FALSE_ALARMS = 1e-3  # an hour; lower rates would be pure extrapolation
 
 Rate = Annotated[float, Field(gt=0, le=1e5)]

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from audio_utils.atomic_files import TEMPORARY_PREFIX, os_error_reason
-from wavenet.checkpoint import CARD, CONFIG, MAX_CONFIG_BYTES, load
+from wavenet.checkpoint import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    MAX_CALIBRATION_BYTES,
+    MAX_CONFIG_BYTES,
+    load,
+)
 from wavenet.checkpoint_folders import list_in_studio
 from wavenet.errors import CheckpointError, ConditionError
 from wavenet.model.model_config import MAX_PARAMETERS
@@ -25,6 +32,7 @@ MAX_BYTES = {
     CONFIG: MAX_CONFIG_BYTES,
     WEIGHTS: 4 * MAX_PARAMETERS + MAX_HEADER_BYTES,
     CARD: MAX_CARD_BYTES,
+    CALIBRATION: MAX_CALIBRATION_BYTES,
 }
 REQUIRED = (CONFIG, WEIGHTS)
 ADDED = ".added"  # an empty file in a checkpoint folder that the studio has added
