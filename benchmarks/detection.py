@@ -154,18 +154,13 @@ def clean_alarms(
 def measure_labels(loaded: Checkpoint, dataset: Dataset) -> dict[str, Any]:
     """Return the accuracy of Bayes' rule and of the support-vector machine."""
     test = to_labelled_clips(dataset.test, LABELS)
-    right: dict[str, int] = {"digit": 0, "speaker": 0, "digit and speaker": 0}
-    given = 0
+    right = dict.fromkeys(("digit", "speaker", "digit, given the speaker"), 0)
     for clip in test:
-        found = label_probabilities(loaded, clip.waveform, LABELS)
-        for name in LABELS:
-            sums: dict[str, float] = {}
-            for row in found:
-                sums[row.values[name]] = sums.get(row.values[name], 0.0) + row.probability
-            right[name] += max(sums, key=lambda v: sums[v]) == clip.labels[name]
-        right["digit and speaker"] += found[0].values == clip.labels
-        best = next(row for row in found if row.values["speaker"] == clip.labels["speaker"])
-        given += best.values["digit"] == clip.labels["digit"]
+        for name in right:
+            label, _, given = name.partition(", given the ")
+            conditions = {given: clip.labels[given]} if given else {}
+            best = label_probabilities(loaded, clip.waveform, [label], conditions)[0]
+            right[name] += best.values[label] == clip.labels[label]
     training = to_labelled_clips([*dataset.train, *dataset.validation], LABELS)
     features = extract_features([clip.waveform for clip in training], loaded.sample_rate)
     svm = Classifiers(features, labels_by_name(training, LABELS), steps=1)
@@ -173,7 +168,6 @@ def measure_labels(loaded: Checkpoint, dataset: Dataset) -> dict[str, Any]:
         extract_features([clip.waveform for clip in test], loaded.sample_rate)
     )["svm"]
     rows = {f"likelihood, {name}": count for name, count in right.items()}
-    rows["likelihood, digit, given the speaker"] = given
     for name in LABELS:
         wanted = [clip.labels[name] for clip in test]
         rows[f"svm, {name}"] = sum(a == b for a, b in zip(predicted[name], wanted, strict=True))

@@ -60,13 +60,25 @@ def test_the_shortest_window_finds_an_isolated_sample():
 
 
 def test_samples_of_an_event_do_not_count_again_for_longer_windows():
+    """Behind the click the excess is 0.35 for 0.1 s, too short to exceed 0.3 in 0.128 s."""
     excess = torch.zeros(2 * RATE)
-    excess[8_000:8_004] = 400.0
+    excess[8_000] = 400.0
+    excess[8_001:8_800] = 0.35
     (event,) = select_events(excess, RATE, THRESHOLDS)
-    assert event.window == 0.0005
+    assert (event.window, spans([event])) == (0.0005, [(8_000, 8_001)])
     (longer,) = select_events(excess, RATE, {0.128: THRESHOLDS[0.128]})
-    assert longer.window == 0.128, "control: alone, the long window finds it"
-    assert spans([longer]) == [(8_000, 8_004)]
+    assert spans([longer]) == [(8_000, 8_800)], "control: the long window alone includes it"
+    excess[8_000] = 0.0
+    assert select_events(excess, RATE, THRESHOLDS) == [], "control: without the click"
+
+
+def test_a_long_event_begins_where_its_excess_begins():
+    """The first window above the threshold ends later than that."""
+    excess = torch.zeros(2 * RATE)
+    excess[8_000:10_000] = 0.5
+    (event,) = select_events(excess, RATE, THRESHOLDS)
+    assert (event.window, spans([event])) == (0.128, [(8_000, 10_000)])
+    assert event.peak_surprise == pytest.approx(0.5)
 
 
 def test_close_events_are_one():
