@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from wavenet.detection import window_means as window_means_module
 from wavenet.detection.events import select_events
 from wavenet.detection.tail_thresholds import (
     count_alarms,
@@ -30,6 +31,16 @@ def test_a_window_mean_contains_only_earlier_samples():
     assert window_means(excess, 2).tolist() == [2.0, 2.0, 0.0, 4.0, 4.0]
     assert window_means(excess, 1).tolist() == excess.tolist()
     assert window_means(excess, 9)[-1].item() == pytest.approx(12 / 9)
+
+
+@pytest.mark.parametrize("length", [1, 3, 8, 50])
+def test_means_are_the_same_in_any_number_of_passes(monkeypatch, length):
+    excess = noise(0.1, seed=7)
+    whole = window_means(excess, length)
+    expected = np.convolve(excess.numpy(), np.ones(length) / length)[:100]
+    assert whole.numpy() == pytest.approx(expected, abs=1e-6)
+    monkeypatch.setattr(window_means_module, "PASS_SAMPLES", 7)
+    torch.testing.assert_close(window_means(excess, length), whole)
 
 
 def test_block_maxima_by_hand():

@@ -4,6 +4,7 @@ A `Target` writes its content where the reader expects it, and calls the reader.
 by the program itself, so that most damaged files are still read to a late stage.
 """
 
+import hashlib
 import io as memory
 import json
 import shutil
@@ -34,13 +35,19 @@ from wavenet.batch.clip_storage import open_remote_storage
 from wavenet.batch.journal import Journal
 from wavenet.batch.manifest_check import check_manifest
 from wavenet.batch.output_names import check_output_name, fill_template
-from wavenet.checkpoint import CARD, CONFIG, AudioConfig, CheckpointConfig
+from wavenet.checkpoint import CALIBRATION, CARD, CONFIG, AudioConfig, CheckpointConfig
 from wavenet.cli.batch_options import parse_batch_size, parse_shard
 from wavenet.cli.options import parse_condition_values
 from wavenet.codec import MuLawCodec
 from wavenet.corpus.format import read_corpus_report, read_shard_summary
 from wavenet.corpus.prepare import prepare_corpus
 from wavenet.corpus.reader import Corpus
+from wavenet.detection.calibration import (
+    SurpriseCalibration,
+    WindowThresholds,
+    read_calibration,
+    write_calibration,
+)
 from wavenet.effects.nam_file import read_nam
 from wavenet.effects.pedalnet_file import read_pedalnet
 from wavenet.errors import WaveNetError
@@ -159,7 +166,20 @@ def _save_checkpoint(folder: Path) -> Path:
     (folder / CARD).write_text(
         "---\nlicense: mit\n---\n# tiny\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     )
+    found = SurpriseCalibration(
+        weights_sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        sample_rate=RATE,
+        hours=0.5,
+        recordings=3,
+        false_alarms_per_hour=(1000.0, 10.0),
+        windows=(WindowThresholds(seconds=0.01, thresholds=(1.0, 2.0), scale=0.5),),
+    )
+    write_calibration(folder, found)
     return folder
+
+
+def _read_thresholds(folder: Path) -> object:
+    return read_calibration(checkpoint.load(folder)).thresholds(60)
 
 
 def _read_card(folder: Path) -> None:
@@ -191,6 +211,7 @@ def _checkpoint_targets(folder: Path) -> dict[str, Target]:
         "config": _folder_target(saved, CONFIG, checkpoint.load),
         "weights": _folder_target(saved, WEIGHTS, checkpoint.load),
         "card": _folder_target(saved, CARD, _read_card),
+        "calibration": _folder_target(saved, CALIBRATION, _read_thresholds),
         "npy": _file_target("a.npy", read_frames, *arrays),
     }
 

@@ -27,7 +27,7 @@ MAX_SECONDS = 5.0  # of the processor
 MAX_BYTES = 1 << 30
 NAMES = [
     *(f"audio {suffix}" for suffix in AUDIO_SUFFIXES), "zip", "config", "weights", "card", "npy",
-    "autoencoder config.json", "autoencoder model.safetensors",
+    "calibration", "autoencoder config.json", "autoencoder model.safetensors",
     "manifest jsonl", "manifest csv", "manifest tsv", "metadata csv",
     "metadata jsonl", "metadata txt", "journal", "status run.json", "status control.json",
     "status run.log", "status metrics.jsonl", "snapshot state",

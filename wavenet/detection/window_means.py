@@ -15,6 +15,7 @@ from torch import Tensor
 WINDOW_SECONDS = (0.0005, 0.002, 0.008, 0.032, 0.128)
 # Events with a smaller distance are one event; the blocks of the calibration have this length.
 MERGE_SECONDS = 0.05
+PASS_SAMPLES = 1 << 20  # whose sums, in double precision, are computed at once
 
 
 def to_samples(seconds: float, sample_rate: int) -> int:
@@ -33,8 +34,13 @@ def window_means(excess: Tensor, length: int) -> Tensor:
     Returns:
         (T,) float32.
     """
-    sums = torch.nn.functional.pad(excess.double().cumsum(0), (length, 0))
-    return ((sums[length:] - sums[:-length]) / length).float()
+    padded = torch.nn.functional.pad(excess, (length, 0))
+    means = []
+    for start in range(0, len(excess), PASS_SAMPLES):
+        part = padded[start : start + PASS_SAMPLES + length].double()
+        sums = torch.nn.functional.pad(part.cumsum(0), (1, 0))
+        means.append(((sums[length + 1 :] - sums[1:-length]) / length).float())
+    return torch.cat(means)
 
 
 def block_maxima(excess: Tensor, sample_rate: int, seconds: Sequence[float]) -> Tensor:
