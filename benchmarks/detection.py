@@ -5,8 +5,9 @@
 
 The recordings are those of the recipe `digits`. The last line is one JSON document.
 
-faults: the detectors are calibrated on the recordings for training and validation, and count the
-faults that are planted into those for test: each of ten kinds with five strengths into 30 clips.
+faults: the detectors are calibrated on the recordings for training, with those for validation as
+held-out ones, and count the faults that are planted into those for test: each of ten kinds with
+five strengths into 30 clips, at several rates of false alarms.
 The detectors are the likelihood of a checkpoint, jumps of the energy, and the residual of linear
 prediction. `--write` writes the calibration of the checkpoint into its folder.
 
@@ -17,7 +18,7 @@ on MFCCs.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,17 @@ from torch import Tensor
 
 from wavenet import checkpoint
 from wavenet.checkpoint import Checkpoint
-from wavenet.detection.calibration import calibrate, write_calibration
-from wavenet.detection.events import Event, select_events
+from wavenet.detection.calibration import make_calibration, write_calibration
+from wavenet.detection.events import select_events
 from wavenet.detection.most_probable import label_probabilities
 from wavenet.detection.plain_detectors import energy_jump, prediction_residual
 from wavenet.detection.planted_faults import FAULTS, STRENGTHS, PlantedFault, plant_fault
 from wavenet.detection.surprise_excess import compute_excess
-from wavenet.detection.tail_thresholds import interpolate_threshold, measure_thresholds
+from wavenet.detection.tail_thresholds import (
+    TailThresholds,
+    interpolate_threshold,
+    measure_thresholds,
+)
 from wavenet.detection.window_means import WINDOW_SECONDS
 from wavenet.errors import DataError
 from wavenet.evaluation.classifiers import Classifiers, extract_features
@@ -46,6 +51,7 @@ from wavenet.training.training_setup import RecipeOptions, apply_options
 
 LABELS = ("digit", "speaker")
 CLIPS_PER_FAULT = 30
+RATES = (6, 20, 60, 200, 600)  # false alarms an hour
 TOLERANCE_SECONDS = 0.01  # an event this near a fault finds it
 
 Detector = Callable[[Tensor], Tensor]
@@ -57,7 +63,6 @@ def main() -> None:
     parser.add_argument("task", choices=("faults", "labels"))
     parser.add_argument("folder", type=Path, help="recordings, named as in the recipe digits")
     parser.add_argument("--checkpoint", default="digits")
-    parser.add_argument("--false-alarms-per-hour", type=float, default=60.0)
     parser.add_argument("--write", action="store_true", help="write surprise.json")
     options = parser.parse_args()
     if not options.folder.is_dir():
@@ -68,39 +73,46 @@ def main() -> None:
     if options.task == "labels":
         print(json.dumps(measure_labels(loaded, dataset)))
         return
-    if options.write:
-        clean = (clip.waveform.float() for clip in (*dataset.train, *dataset.validation))
-        write_calibration(loaded.folder, calibrate(loaded, clean))
-    print(json.dumps(measure_faults(loaded, dataset, options.false_alarms_per_hour)))
+    print(json.dumps(measure_faults(loaded, dataset, options.write)))
 
 
-def measure_faults(loaded: Checkpoint, dataset: Dataset, alarms: float) -> dict[str, Any]:
-    """Return recall and precision of each detector, in total and by kind and strength."""
+def measure_faults(loaded: Checkpoint, dataset: Dataset, write: bool) -> dict[str, Any]:
+    """Return recall and precision by detector and rate; write the calibration if requested."""
     rate = loaded.sample_rate
     detectors: dict[str, Detector] = {
         "likelihood": partial(compute_excess, loaded),
         "energy jump": lambda waveform: energy_jump(waveform, rate),
         "prediction residual": lambda waveform: prediction_residual(waveform, rate),
     }
-    clean = [clip.waveform.float() for clip in (*dataset.train, *dataset.validation)]
-    test = [clip.waveform.float() for clip in dataset.test]
+    train, held_out, test = (
+        [clip.waveform.float() for clip in clips]
+        for clips in (dataset.train, dataset.validation, dataset.test)
+    )
     faults = plant_all(test, rate)
-    rows: dict[str, Any] = {"faults": len(faults), "false_alarms_per_hour": alarms}
+    rows: dict[str, Any] = {"faults": len(faults)}
     for name, detect in detectors.items():
-        found = measure_thresholds(map(detect, clean), rate)
-        thresholds = {
-            seconds: interpolate_threshold(found.rates, values, scale, alarms)
-            for seconds, values, scale in zip(
-                WINDOW_SECONDS, found.thresholds, found.scales, strict=True
-            )
-        }
-
-        def find(waveform: Tensor, detect=detect, thresholds=thresholds) -> list[Event]:
-            return select_events(detect(waveform), rate, thresholds)
-
-        rows[name] = count_found(faults, find, rate) | clean_alarms(test, find, rate)
-        print(name, {k: v for k, v in rows[name].items() if k != "by_kind"}, flush=True)
+        found = measure_thresholds(map(detect, train), rate, held_out=map(detect, held_out))
+        if name == "likelihood" and write:
+            write_calibration(loaded.folder, make_calibration(loaded, found))
+        faulty = [detect(torch.from_numpy(fault.waveform)) for fault in faults]
+        clean = [detect(clip) for clip in test]
+        rows[name] = {}
+        for alarms in RATES:
+            thresholds = thresholds_for(found, alarms)
+            row = count_found(faults, faulty, thresholds, rate)
+            rows[name][alarms] = row | clean_alarms(clean, thresholds, rate)
+            print(name, alarms, {k: v for k, v in row.items() if k != "by_kind"}, flush=True)
     return rows
+
+
+def thresholds_for(found: TailThresholds, alarms: float) -> dict[float, float]:
+    """Return the threshold of every window length for a rate of false alarms."""
+    return {
+        seconds: interpolate_threshold(found.rates, values, scale, alarms)
+        for seconds, values, scale in zip(
+            WINDOW_SECONDS, found.thresholds, found.scales, strict=True
+        )
+    }
 
 
 def plant_all(clips: Sequence[Tensor], rate: int) -> list[PlantedFault]:
@@ -122,13 +134,16 @@ def plant_all(clips: Sequence[Tensor], rate: int) -> list[PlantedFault]:
 
 
 def count_found(
-    faults: Sequence[PlantedFault], find: Callable[[Tensor], list[Event]], rate: int
+    faults: Sequence[PlantedFault],
+    excesses: Sequence[Tensor],
+    thresholds: Mapping[float, float],
+    rate: int,
 ) -> dict[str, Any]:
     """Return recall with its interval, precision, and recall by kind and strength."""
     hits: dict[str, list[list[bool]]] = {k: [[] for _ in range(STRENGTHS)] for k in FAULTS}
     true = events = 0
-    for fault in faults:
-        found = find(torch.from_numpy(fault.waveform))
+    for fault, excess in zip(faults, excesses, strict=True):
+        found = select_events(excess, rate, thresholds)
         low, high = fault.start / rate - TOLERANCE_SECONDS, fault.end / rate + TOLERANCE_SECONDS
         near = [event for event in found if event.start <= high and event.end >= low]
         hits[fault.kind][fault.strength].append(bool(near))
@@ -143,11 +158,11 @@ def count_found(
 
 
 def clean_alarms(
-    clips: Sequence[Tensor], find: Callable[[Tensor], list[Event]], rate: int
+    excesses: Sequence[Tensor], thresholds: Mapping[float, float], rate: int
 ) -> dict[str, Any]:
-    """Return the events an hour in recordings without planted faults."""
-    events = sum(len(find(clip)) for clip in clips)
-    hours = sum(clip.numel() for clip in clips) / rate / 3600
+    """Return the events, and the events an hour, in recordings without planted faults."""
+    events = sum(len(select_events(excess, rate, thresholds)) for excess in excesses)
+    hours = sum(excess.numel() for excess in excesses) / rate / 3600
     return {"clean_events": events, "clean_events_per_hour": events / hours}
 
 

@@ -96,6 +96,12 @@ def test_a_model_is_calibrated_and_used(run_command, calibrated, clicks, tmp_pat
     assert_refused(run_command(*again), "exists already", "--overwrite")
     assert run_command(*again, "--overwrite")[0] == 0
     assert (folder / CALIBRATION).read_bytes() == before
+    soundfile.write(tmp_path / "loud.wav", 2 * even_noise(10, 90).numpy(), RATE)
+    held_out = (*again, "--held-out", tmp_path / "loud.wav", "--overwrite")
+    assert run_command(*held_out)[0] == 0
+    after = (folder / CALIBRATION).read_bytes()
+    one, other = (json.loads(text)["windows"] for text in (before, after))
+    assert all(b["thresholds"][0] > a["thresholds"][0] for a, b in zip(one, other, strict=True))
 
 
 def test_too_little_clean_sound_writes_nothing(run_command, make_checkpoint, clean):
@@ -121,6 +127,10 @@ def test_a_wrong_rate_is_refused(run_command, calibrated, clicks, rate):  # noqa
         "surprise", "-c", calibrated.folder, "--false-alarms-per-hour", rate, clicks
     )
     assert_refused(result, "false")
+
+
+def test_held_out_recordings_need_a_calibration(command, clicks, clean):
+    assert_refused(command(clicks, "--held-out", clean), "--calibrate")
 
 
 def test_without_files_there_is_nothing_to_do(run_command):

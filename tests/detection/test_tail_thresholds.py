@@ -73,6 +73,20 @@ def test_the_alarms_of_all_windows_together_are_as_many_as_requested():
     assert len({event.window for event in events}) >= 3
 
 
+def test_held_out_recordings_raise_the_thresholds():
+    """The held-out noise is 1.5 times as large as that of the training."""
+    train = [noise(300, seed=20)]
+    plain = measure_thresholds(train, SLOW_RATE)
+    equal = measure_thresholds(train, SLOW_RATE, held_out=[noise(60, seed=21)])
+    larger = measure_thresholds(train, SLOW_RATE, held_out=[1.5 * noise(60, seed=22)])
+    assert equal.rates == larger.rates == plain.rates
+    for found, low, high in ((equal, 1.0, 1.15), (larger, 1.35, 1.65)):
+        factors = np.divide(found.thresholds, plain.thresholds)
+        assert factors == pytest.approx(factors[0, 0])
+        assert low <= factors[0, 0] <= high
+        assert np.divide(found.scales, plain.scales) == pytest.approx(factors[0, 0])
+
+
 def test_a_low_rate_is_extrapolated_along_the_exponential_tail():
     """In windows of one sample an exponential loses a factor e per unit."""
     clean = measure_thresholds([noise(600, seed=0)], SLOW_RATE, (0.001,))

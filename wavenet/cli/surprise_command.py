@@ -59,6 +59,14 @@ CalibrateOption = Annotated[
         "surprise.json in the folder of the checkpoint.",
     ),
 ]
+HeldOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--held-out",
+        help="With --calibrate on recordings of the training: a few clean ones that were held out "
+        "of it; they raise the thresholds as far as necessary.",
+    ),
+]
 
 
 def surprise(
@@ -69,6 +77,7 @@ def surprise(
     labels: LabelsOption = None,
     plot: PlotOption = None,
     calibrate: CalibrateOption = None,
+    held_out: HeldOutOption = None,
     channel: ChannelOption = ChannelChoice.MIX,
     normalize: NormalizeOption = False,
     device: DeviceOption = "auto",
@@ -90,13 +99,15 @@ def surprise(
 
     if not files and calibrate is None:
         raise ConfigError("name the audio files, or clean recordings with --calibrate")
+    if held_out is not None and calibrate is None:
+        raise ConfigError("--held-out has an effect only with --calibrate; omit it")
     check_outputs([path for path in (labels, plot) if path is not None], overwrite)
     loaded = checkpoints.load(checkpoint, device_for("reference", device))
     conditions = resolve_condition_values(loaded.config.model, parse_condition_values(set_))
     reader = _Reader(loaded, conditions, channel, normalize, quiet)
     if calibrate is not None:
         check_outputs([loaded.folder / CALIBRATION], overwrite, "--checkpoint")
-        calibrate_on(reader, calibrate, overwrite)
+        calibrate_on(reader, calibrate, held_out, overwrite)
     if not files:
         return
     thresholds = read_calibration(loaded).thresholds(false_alarms_per_hour)
@@ -173,9 +184,13 @@ class _Reader:
         return torch.cat(parts)
 
 
-def calibrate_on(reader: _Reader, folder: Path, overwrite: bool) -> None:
+def calibrate_on(
+    reader: _Reader, folder: Path, held_out: Path | None, overwrite: bool
+) -> None:
     """Measure the surprise of clean recordings, and write it to the folder of the checkpoint.
 
+    Args:
+        folder: of the clean recordings; held_out: of further ones, None for none.
     Raises:
         DataError: there is too little clean sound.
         CheckpointError: the file cannot be written.
@@ -185,17 +200,18 @@ def calibrate_on(reader: _Reader, folder: Path, overwrite: bool) -> None:
     from wavenet.detection.calibration import calibrate, write_calibration
 
     paths = reader.list_files([folder])
-    with ProgressBar("recordings", len(paths), reader.quiet) as progress_bar:
+    others = reader.list_files([held_out]) if held_out is not None else []
+    with ProgressBar("recordings", len(paths) + len(others), reader.quiet) as progress_bar:
 
-        def waveforms() -> "Iterator[Tensor]":
-            for path in paths:
+        def waveforms(files: list[Path]) -> "Iterator[Tensor]":
+            for path in files:
                 try:
                     yield reader.read(path)
                 except AudioError as error:
                     progress_bar.message(f"skipped: {error}")
                 progress_bar.advance(1)
 
-        found = calibrate(reader.loaded, waveforms(), reader.conditions)
+        found = calibrate(reader.loaded, waveforms(paths), reader.conditions, waveforms(others))
     path = write_calibration(reader.loaded.folder, found, overwrite)
     print_message(f"{path}: {found.recordings:,} recordings, {60 * found.hours:.1f} minutes")
 

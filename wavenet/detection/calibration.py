@@ -19,7 +19,12 @@ from audio_utils.atomic_files import atomic_file, os_error_reason
 from wavenet.checkpoint import CALIBRATION, MAX_CALIBRATION_BYTES, Checkpoint
 from wavenet.config import StrictConfig, parse_config
 from wavenet.detection.surprise_excess import compute_excess
-from wavenet.detection.tail_thresholds import MAX_RATE, interpolate_threshold, measure_thresholds
+from wavenet.detection.tail_thresholds import (
+    MAX_RATE,
+    TailThresholds,
+    interpolate_threshold,
+    measure_thresholds,
+)
 from wavenet.detection.window_means import WINDOW_SECONDS
 from wavenet.errors import CheckpointError, ConfigError
 from wavenet.model.conditioning import ConditionValue
@@ -102,6 +107,7 @@ def calibrate(
     checkpoint: Checkpoint,
     recordings: Iterable[Tensor],
     conditions: Mapping[str, ConditionValue] | None = None,
+    held_out: Iterable[Tensor] = (),
 ) -> SurpriseCalibration:
     """Measure the surprise of clean recordings, one after the other.
 
@@ -109,13 +115,26 @@ def calibrate(
         checkpoint: loaded from a folder.
         recordings: waveforms (T,) at the model's rate, without faults.
         conditions: the condition values of all recordings.
+        held_out: further ones, if the model was trained on `recordings` and not on these.
     Raises:
         DataError: there is less than a minute of sound.
         ConditionError: as in `compute_excess`.
         CheckpointError: the weights cannot be read.
     """
-    excesses = (compute_excess(checkpoint, waveform, conditions) for waveform in recordings)
-    found = measure_thresholds(excesses, checkpoint.sample_rate)
+    excesses, others = (
+        (compute_excess(checkpoint, waveform, conditions) for waveform in waveforms)
+        for waveforms in (recordings, held_out)
+    )
+    found = measure_thresholds(excesses, checkpoint.sample_rate, held_out=others)
+    return make_calibration(checkpoint, found)
+
+
+def make_calibration(checkpoint: Checkpoint, found: TailThresholds) -> SurpriseCalibration:
+    """Return the calibration of a checkpoint with these thresholds of `WINDOW_SECONDS`.
+
+    Raises:
+        CheckpointError: the weights cannot be read.
+    """
     windows = zip(WINDOW_SECONDS, found.thresholds, found.scales, strict=True)
     return SurpriseCalibration(
         weights_sha256=_hash_weights(checkpoint.folder),

@@ -5,6 +5,10 @@ so that an alarm of any length is as frequent as requested. Rates too low to be 
 extrapolated: the means beyond a high threshold are nearly exponential, so each further factor e of
 the rate adds the same number of bits.
 
+Recordings on which a model was trained surprise it less than others. If they are used, held-out
+ones correct that: all thresholds are raised by one factor, until the held-out recordings have as
+many alarms at the highest rate as requested. A few of them suffice for this one number.
+
 Input: the excess of clean recordings, one after the other. Output: `TailThresholds`. Called by
 `calibration` and by the measurement of other detectors.
 """
@@ -25,6 +29,7 @@ MIN_ALARMS = 10  # a rate that is counted from fewer alarms would be inexact
 MIN_SECONDS = 60.0  # of clean sound
 TAIL_BLOCKS = 50  # the largest block maxima, from which the extrapolation is fitted
 MIN_THRESHOLD = 0.01  # bits per sample
+MAX_FACTOR = 4.0  # by which held-out recordings may raise the thresholds
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,10 @@ class TailThresholds:
 
 
 def measure_thresholds(
-    excesses: Iterable[Tensor], sample_rate: int, seconds: Sequence[float] = WINDOW_SECONDS
+    excesses: Iterable[Tensor],
+    sample_rate: int,
+    seconds: Sequence[float] = WINDOW_SECONDS,
+    held_out: Iterable[Tensor] = (),
 ) -> TailThresholds:
     """Measure the thresholds on clean recordings; an hour of sound needs 2 MB of memory.
 
@@ -55,29 +63,59 @@ def measure_thresholds(
         excesses: (T,) of each recording.
         sample_rate: Hz.
         seconds: window lengths.
+        held_out: (T,) of recordings on which the model was not trained, if it was trained on the
+            others.
     Raises:
         DataError: there is less than a minute of sound, or it is all the same.
     """
-    maxima, samples = [], 0
-    for excess in excesses:
-        maxima.append(block_maxima(excess, sample_rate, seconds))
-        samples += excess.numel()
-    found = samples / sample_rate
-    if found < MIN_SECONDS:
+    clean = _measure_blocks(excesses, sample_rate, seconds)
+    if 3600 * clean.hours < MIN_SECONDS:
         raise DataError(
-            f"the calibration needs {MIN_SECONDS:g} s of clean sound or more, found {found:.1f} s"
+            f"the calibration needs {MIN_SECONDS:g} s of clean sound or more, found "
+            f"{3600 * clean.hours:.1f} s"
         )
-    # between recordings a block without an alarm
-    border = torch.full((1, len(seconds)), -math.inf)
-    rows = torch.cat([block for one in maxima for block in (one, border)])
-    ordered = torch.cat(maxima).sort(0, descending=True).values
-    steps = _choose_steps(rows, ordered, found / 3600)
+    ordered = clean.rows[clean.rows[:, 0] > -math.inf].sort(0, descending=True).values
+    steps = _choose_steps(clean.rows, ordered, clean.hours)
+    highest_rate, count = steps[0]
+    others = _measure_blocks(held_out, sample_rate, seconds)
+    factor = _find_factor(others, ordered[count], highest_rate)
     thresholds = tuple(
-        tuple(max(MIN_THRESHOLD, float(ordered[count, n])) for _, count in steps)
+        tuple(max(MIN_THRESHOLD, factor * float(ordered[count, n])) for _, count in steps)
         for n in range(len(seconds))
     )
     rates = tuple(rate for rate, _ in steps)
-    return TailThresholds(found / 3600, len(maxima), rates, thresholds, _fit_scales(ordered))
+    scales = tuple(factor * scale for scale in _fit_scales(ordered))
+    return TailThresholds(clean.hours, clean.recordings, rates, thresholds, scales)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The maxima of recordings: rows (N, lengths), with a row of -infinity after each recording."""
+
+    rows: Tensor
+    hours: float
+    recordings: int
+
+
+def _measure_blocks(
+    excesses: Iterable[Tensor], sample_rate: int, seconds: Sequence[float]
+) -> _Blocks:
+    border = torch.full((1, len(seconds)), -math.inf)
+    parts, samples, recordings = [border], 0, 0
+    for excess in excesses:
+        parts += [block_maxima(excess, sample_rate, seconds), border]
+        samples, recordings = samples + excess.numel(), recordings + 1
+    return _Blocks(torch.cat(parts), samples / sample_rate / 3600, recordings)
+
+
+def _find_factor(held_out: _Blocks, thresholds: Tensor, rate: float) -> float:
+    """Return the smallest factor, 1 to `MAX_FACTOR`, with at most `rate` alarms an hour."""
+    allowed = rate * held_out.hours
+    factors = torch.arange(1.0, MAX_FACTOR, 0.01).tolist()
+    for factor in factors:
+        if count_alarms(held_out.rows, factor * thresholds) <= allowed:
+            return float(factor)
+    return MAX_FACTOR
 
 
 def _choose_steps(rows: Tensor, ordered: Tensor, hours: float) -> list[tuple[float, int]]:
