@@ -109,13 +109,16 @@ def _measure_blocks(
 
 
 def _find_factor(held_out: _Blocks, thresholds: Tensor, rate: float) -> float:
-    """Return the smallest factor, 1 to `MAX_FACTOR`, with at most `rate` alarms an hour."""
-    allowed = rate * held_out.hours
-    factors = torch.arange(1.0, MAX_FACTOR, 0.01).tolist()
-    for factor in factors:
-        if count_alarms(held_out.rows, factor * thresholds) <= allowed:
-            return float(factor)
-    return MAX_FACTOR
+    """Return the smallest factor, 1 to `MAX_FACTOR`, with at most `rate` alarms an hour.
+
+    The search begins at the largest: very low thresholds join all blocks to a single alarm.
+    """
+    allowed, found = rate * held_out.hours, MAX_FACTOR
+    for factor in torch.arange(MAX_FACTOR, 0.995, -0.01).tolist():
+        if count_alarms(held_out.rows, factor * thresholds) > allowed:
+            break
+        found = max(1.0, float(factor))
+    return found
 
 
 def _choose_steps(rows: Tensor, ordered: Tensor, hours: float) -> list[tuple[float, int]]:
