@@ -6,8 +6,8 @@ extrapolated: the means beyond a high threshold are nearly exponential, so each 
 the rate adds the same number of bits.
 
 Recordings on which a model was trained surprise it less than others. If they are used, held-out
-ones correct that: all thresholds are raised by one factor, until the held-out recordings have as
-many alarms at the highest rate as requested. A few of them suffice for this one number.
+ones correct that: all thresholds are raised by one factor, until as many of their blocks are above
+a threshold of the highest rate as of the others. A few recordings suffice for this one number.
 
 Input: the excess of clean recordings, one after the other. Output: `TailThresholds`. Called by
 `calibration` and by the measurement of other detectors.
@@ -76,9 +76,8 @@ def measure_thresholds(
         )
     ordered = clean.rows[clean.rows[:, 0] > -math.inf].sort(0, descending=True).values
     steps = _choose_steps(clean.rows, ordered, clean.hours)
-    highest_rate, count = steps[0]
     others = _measure_blocks(held_out, sample_rate, seconds)
-    factor = _find_factor(others, ordered[count], highest_rate)
+    factor = _find_factor(clean, others, ordered[steps[0][1]])
     thresholds = tuple(
         tuple(max(MIN_THRESHOLD, factor * float(ordered[count, n])) for _, count in steps)
         for n in range(len(seconds))
@@ -108,17 +107,23 @@ def _measure_blocks(
     return _Blocks(torch.cat(parts), samples / sample_rate / 3600, recordings)
 
 
-def _find_factor(held_out: _Blocks, thresholds: Tensor, rate: float) -> float:
-    """Return the smallest factor, 1 to `MAX_FACTOR`, with at most `rate` alarms an hour.
+def _find_factor(clean: _Blocks, held_out: _Blocks, thresholds: Tensor) -> float:
+    """Return the smallest factor, 1 to `MAX_FACTOR`, that makes alarms as rare as in `clean`.
 
-    The search begins at the largest: very low thresholds join all blocks to a single alarm.
+    Blocks above a threshold are counted, not alarms, because very low thresholds join all blocks.
     """
-    allowed, found = rate * held_out.hours, MAX_FACTOR
-    for factor in torch.arange(MAX_FACTOR, 0.995, -0.01).tolist():
-        if count_alarms(held_out.rows, factor * thresholds) > allowed:
-            break
-        found = max(1.0, float(factor))
-    return found
+    if not held_out.recordings:
+        return 1.0
+    share = _alarm_share(clean.rows, thresholds)
+    for factor in torch.arange(1.0, MAX_FACTOR, 0.01).tolist():
+        if _alarm_share(held_out.rows, factor * thresholds) <= share:
+            return float(factor)
+    return MAX_FACTOR
+
+
+def _alarm_share(rows: Tensor, thresholds: Tensor) -> float:
+    """Return the fraction of blocks in which any length exceeds its threshold."""
+    return float((rows > thresholds).any(1).sum() / rows[:, 0].isfinite().sum())
 
 
 def _choose_steps(rows: Tensor, ordered: Tensor, hours: float) -> list[tuple[float, int]]:
