@@ -170,7 +170,9 @@ def measure_labels(loaded: Checkpoint, dataset: Dataset) -> dict[str, Any]:
     """Return the accuracy of Bayes' rule and of the support-vector machine."""
     test = to_labelled_clips(dataset.test, LABELS)
     right = dict.fromkeys(("digit", "speaker", "digit, given the speaker"), 0)
-    for clip in test:
+    for n, clip in enumerate(test):
+        if n % 50 == 0:
+            print(n, right, flush=True)
         for name in right:
             label, _, given = name.partition(", given the ")
             conditions = {given: clip.labels[given]} if given else {}

@@ -68,7 +68,7 @@ def test_many_windows_and_batches_change_nothing(make_checkpoint, monkeypatch):
 
     loaded = make_checkpoint(tiny_config(conditions="both"))
     whole = label_probabilities(loaded, sine(0.2), ["digit"])
-    monkeypatch.setattr(most_probable, "ROWS", 2)
+    monkeypatch.setattr(most_probable, "CPU_ROWS", 2)
     monkeypatch.setattr(most_probable, "MIN_WINDOW", 100)
     monkeypatch.setattr(most_probable, "WINDOW", 100)
     parts = label_probabilities(loaded, sine(0.2), ["digit"])
