@@ -140,7 +140,7 @@ def open_stream(
     if sample_rate is not None:
         check_sample_rate(sample_rate, "the requested sample rate")
     check_channel(channel)
-    with _open_regular_file(Path(path)) as handle:
+    with open_regular_file(Path(path)) as handle:
         try:
             with open_verified(path, handle, max_seconds) as file:
                 _check_header(path, file, sample_rate, max_samples, max_seconds)
@@ -278,8 +278,15 @@ def check_sample_rate(rate: int, what: str) -> None:
 
 
 @contextlib.contextmanager
-def _open_regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file; a FIFO is opened without blocking, then rejected."""
+def open_regular_file(path: Path, expected: str = "an audio file") -> Iterator[BinaryIO]:
+    """Open a regular file; a FIFO is opened without blocking, then rejected.
+
+    Args:
+        path: of the file.
+        expected: what it should be, for the message.
+    Raises:
+        AudioError: it cannot be read, or is not a regular file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
@@ -289,7 +296,7 @@ def _open_regular_file(path: Path) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise AudioError(f"{path} is {what}; expected an audio file.")
+        raise AudioError(f"{path} is {what}; expected {expected}.")
     with os.fdopen(descriptor, "rb") as handle:
         yield handle
 

@@ -98,11 +98,13 @@ class VerifiedFile:
     Attributes:
         samplerate, channels: as libsndfile reads them from the header.
         frames: number of frames that the file must have.
+        subtype: how libsndfile names the kind of the stored samples, such as PCM_16.
         notes: phrases about unusual properties of the container.
     """
 
     def __init__(self, file: soundfile.SoundFile, report: ContainerReport) -> None:
         self.samplerate, self.channels = file.samplerate, file.channels
+        self.subtype: str = file.subtype
         self.frames = file.frames if report.frames is None else report.frames
         # Without a Xing header, libsndfile estimates the number of frames, and reads only so many.
         if file.format == "MP3" and file.frames < self.frames:

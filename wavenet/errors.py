@@ -13,6 +13,7 @@ WaveNetError
 │   └── OutOfMemory      a device has too little memory
 ├── FolderError          an output folder cannot be created or used
 │   └── FolderInUse      another process is writing into it
+├── CompressedFileError  a compressed file is damaged, unknown, or cannot be read or written
 ├── EffectFileError      a file of an effect cannot be used
 ├── HubError             the Hugging Face Hub cannot be reached, or rejects a request
 └── TrainingError        a training cannot start, resume or continue
@@ -96,6 +97,10 @@ class FolderError(WaveNetError):
 
 class FolderInUse(FolderError):
     """Another process is writing into a folder."""
+
+
+class CompressedFileError(WaveNetError):
+    """A compressed recording (.wnc) is damaged, unknown, or cannot be read or written."""
 
 
 class EffectFileError(WaveNetError):

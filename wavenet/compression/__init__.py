@@ -1,0 +1,1 @@
+"""Lossless compression of recordings by a network and a range coder."""

@@ -1,0 +1,130 @@
+"""The header of a compressed file: a strict config, stored as compressed JSON.
+
+Input and output: a `CompressedHeader` and its bytes, whose expanded size is limited. Called by
+`compressed_file`.
+"""
+
+import zlib
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wavenet.compression.pcm_container import MAX_CHANNELS, MAX_RATE, ContainerKind
+from wavenet.config import StrictConfig, parse_config
+from wavenet.errors import CompressedFileError, ConfigError
+
+MAX_BLOCK_VALUES = 1 << 22  # samples of all channels of one block
+MAX_BLOCK_SECONDS = 10
+# At low sample rates a block may last longer, because each has its own overhead.
+SHORT_BLOCK = 1 << 16
+MAX_SAMPLES = 1 << 48  # per channel
+MAX_HEADER_BYTES = 1 << 14  # expanded
+# Most of a header is the same in all files. Part of the format: it must not change.
+_DICTIONARY = (
+    b'{"format_version":1,"coder":null,"coder":{"name":"lossless","sha256":"'
+    b'","profile":"exact-1"},"sample_rate":96000,"sample_rate":16000,"sample_rate":48000,'
+    b'"sample_rate":44100,"channels":1,"channels":2,"bits":8,"bits":24,"bits":16,"samples":null,'
+    b'"block_samples":65536,"container":"sowt","container":"aiff","container":"none",'
+    b'"container":"wav","file_name":null}'
+)
+
+ShortText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class CoderIdentity(StrictConfig):
+    """The coder that encoded the blocks; only the same one can decode them."""
+
+    name: ShortText
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    profile: ShortText
+
+
+class CompressedHeader(StrictConfig):
+    """What a compressed file declares before its blocks.
+
+    Attributes:
+        format_version: 1.
+        coder: of the blocks; None if all are stored raw.
+        sample_rate: Hz.
+        channels: of each block.
+        bits: per sample.
+        samples: per channel; None if it was not known, as from a pipe.
+        block_samples: samples per channel of every block but the last, which may be shorter.
+        container: of the original, whose bytes around the samples are kept.
+        file_name: of the original, without folders; None if it is not stored.
+    """
+
+    format_version: Literal[1]
+    coder: CoderIdentity | None
+    sample_rate: Annotated[int, Field(ge=1, le=MAX_RATE)]
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
+    bits: Literal[8, 16, 24]
+    samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)] | None
+    block_samples: Annotated[int, Field(ge=1, le=MAX_BLOCK_VALUES)]
+    container: ContainerKind
+    file_name: Annotated[str, Field(min_length=1, max_length=255)] | None
+
+    @model_validator(mode="after")
+    def _check_block(self) -> Self:
+        longest = longest_block(self.sample_rate, self.channels)
+        if self.block_samples > longest:
+            raise ValueError(
+                f"block_samples must be at most {longest:,} at {self.sample_rate:,} Hz with "
+                f"{self.channels} channels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_file_name(self) -> Self:
+        name = self.file_name
+        if name is not None and (
+            name.startswith(".") or not name.isprintable() or any(c in name for c in '/\\:*?"<>|')
+        ):
+            raise ValueError("file_name must be a plain file name without folders")
+        return self
+
+
+def longest_block(sample_rate: int, channels: int) -> int:
+    """Return the largest number of samples per channel of a block."""
+    longest = max(MAX_BLOCK_SECONDS * sample_rate, SHORT_BLOCK)
+    return max(1, min(longest, MAX_BLOCK_VALUES // channels))
+
+
+def pack_header(header: CompressedHeader) -> bytes:
+    """Return a header as compressed JSON."""
+    return deflate(header.model_dump_json().encode(), _DICTIONARY)
+
+
+def unpack_header(data: bytes, name: str) -> CompressedHeader:
+    """Read a header.
+
+    Args:
+        data: of `pack_header`.
+        name: of the file, for messages.
+    Raises:
+        CompressedFileError: it is damaged, too large or not valid.
+    """
+    text = inflate(data, MAX_HEADER_BYTES, _DICTIONARY)
+    if text is None:
+        raise CompressedFileError(f"{name} is damaged: its header cannot be expanded")
+    try:
+        return parse_config(CompressedHeader, text, f"{name}: its header")
+    except ConfigError as error:
+        raise CompressedFileError(str(error)) from None
+
+
+def deflate(data: bytes, dictionary: bytes = b"") -> bytes:
+    """Return data as a raw deflate stream (RFC 1951), which begins with a preset dictionary."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+    return compressor.compress(data) + compressor.flush()
+
+
+def inflate(data: bytes, limit: int, dictionary: bytes = b"") -> bytes | None:
+    """Return the data of `deflate`; None if it is damaged or longer than a limit."""
+    decompressor = zlib.decompressobj(-15, dictionary)
+    try:
+        found = decompressor.decompress(data, limit + 1)
+    except zlib.error:
+        return None
+    is_whole = decompressor.eof and not decompressor.unused_data
+    return found if is_whole and len(found) <= limit else None

@@ -1,0 +1,360 @@
+"""Decode compressed files, many at a time: to restore them, or only to check them.
+
+Input: compressed files (.wnc). Output: the original files, or WAV or FLAC files; each appears after
+its samples and its bytes were compared with the checksums of the compressed file. Called by the
+command line, the Python interface, and `compress_files` for its verification.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from audio_utils.decoding import open_regular_file
+from wavenet.compression.block_windows import (
+    BlockToDecode,
+    Decoded,
+    FileJob,
+    FindCoder,
+    decode_blocks,
+    run_in_windows,
+)
+from wavenet.compression.compressed_file import (
+    CompressedReader,
+    ContainerPart,
+    FileEnd,
+    Record,
+    StoredBlock,
+)
+from wavenet.compression.compressed_header import CompressedHeader
+from wavenet.compression.decoded_target import (
+    DecodedTarget,
+    FlacTarget,
+    OriginalTarget,
+    WavTarget,
+)
+from wavenet.compression.file_task import FailedFile, FileTask, describe_error
+from wavenet.compression.pcm_samples import PcmDigest
+from wavenet.compression.pending_output import PendingOutput
+from wavenet.compression.recover_blocks import RecoveredRecords
+from wavenet.errors import CompressedFileError
+from wavenet.progress import NoProgress, Progress
+
+# original: the same file, or WAV if only the samples are stored
+OutputFormat = Literal["original", "wav", "flac"]
+_SUFFIXES = {"wav": ".wav", "none": ".wav", "aiff": ".aif", "sowt": ".aifc"}
+EXPECTED = "a compressed file (.wnc)"
+
+
+@dataclass(frozen=True)
+class DamagedPart:
+    """Samples that are silence in a recovered file, because their block is damaged.
+
+    Attributes:
+        block: index of the block.
+        start: first sample.
+        samples: per channel.
+    """
+
+    block: int
+    start: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """A compressed file that was decoded.
+
+    Attributes:
+        source: its name.
+        target: name of the new file; None if the file was only checked.
+        sample_rate: Hz.
+        channels, bits: of the samples.
+        samples: per channel.
+        is_original: whether the original file is restored byte for byte.
+        damaged: what could not be recovered.
+        notes: sentences about other damage of a recovered file.
+    """
+
+    source: str
+    target: str | None
+    sample_rate: int
+    channels: int
+    bits: int
+    samples: int
+    is_original: bool
+    damaged: tuple[DamagedPart, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_header(source: Path) -> CompressedHeader:
+    """Return the header of a compressed file.
+
+    Raises:
+        AudioError, CompressedFileError: it cannot be read, or is no compressed file.
+    """
+    with open_regular_file(source, EXPECTED) as handle:
+        return CompressedReader(handle, str(source)).header
+
+
+def restored_suffix(header: CompressedHeader, output_format: OutputFormat = "original") -> str:
+    """Return the suffix of the file that is restored."""
+    return _SUFFIXES[header.container] if output_format == "original" else f".{output_format}"
+
+
+def decompress_files(
+    tasks: Sequence[FileTask],
+    find_coder: FindCoder,
+    output_format: OutputFormat = "original",
+    recover: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[DecodedFile | FailedFile]:
+    """Restore compressed files; one that is damaged does not stop the others.
+
+    Args:
+        tasks: the files. A target that is a stream receives the samples while they are decoded, and
+            an error may follow; a file appears only if it is complete. Without a target, a file is
+            only checked.
+        find_coder: returns a coder by the SHA-256 of its weights, or raises CompressedFileError.
+        output_format: of the new files.
+        recover: whether damaged blocks become silence instead of an error; needs files on a disk.
+        overwrite: whether existing files may be replaced.
+        progress: receives the fraction of each task, in total 1.
+    Returns:
+        One result per task, in their order.
+    """
+    report = progress or NoProgress()
+    jobs = [RestoreJob(task, output_format, recover, overwrite, report) for task in tasks]
+    run_decode_jobs(jobs, find_coder)
+    return [job.result() for job in jobs]
+
+
+def verify_files(
+    tasks: Sequence[FileTask], find_coder: FindCoder, progress: Progress | None = None
+) -> list[DecodedFile | FailedFile]:
+    """Decode compressed files and compare them with their checksums, without writing anything.
+
+    Args and Returns: as `decompress_files`; targets are ignored.
+    """
+    checked = [FileTask(task.source, None, task.source_name, "") for task in tasks]
+    return decompress_files(checked, find_coder, progress=progress)
+
+
+def run_decode_jobs(jobs: "Sequence[DecodeJob]", find_coder: FindCoder) -> None:
+    """Run jobs; those that fail have an error."""
+    with contextlib.closing(run_in_windows(jobs, partial(decode_blocks, find_coder))) as done:
+        for _ in done:
+            pass
+
+
+class DecodeJob(FileJob[BlockToDecode, Decoded]):
+    """The decoding of one file, and the comparison with its checksums.
+
+    Attributes:
+        samples: per channel, decoded so far.
+        damaged, notes: as in `DecodedFile`.
+
+    Args:
+        source: a file, or a stream at its start, which is not closed.
+        name: for messages.
+        recover: whether damaged blocks become silence.
+        on_samples: receives numbers of decoded samples.
+    """
+
+    reader: CompressedReader
+
+    def __init__(
+        self,
+        source: Path | BinaryIO,
+        name: str,
+        recover: bool = False,
+        on_samples: Callable[[int], None] = lambda samples: None,
+    ):
+        self.name, self.samples = name, 0
+        self.damaged: list[DamagedPart] = []
+        self.notes: list[str] = []
+        self._source, self._recover, self._on_samples = source, recover, on_samples
+        self._stack = contextlib.ExitStack()
+        self._next: Record | BlockToDecode | None = None
+
+    def make_target(self, has_container: bool) -> DecodedTarget:
+        """Return the target; here one that only computes the MD5.
+
+        Args:
+            has_container: whether the bytes before the samples are complete.
+        """
+        return OriginalTarget(self.reader.header, None)
+
+    def items(self) -> Iterator[BlockToDecode]:
+        """Open the files and yield the blocks."""
+        source = self._source
+        if isinstance(source, Path):
+            source = self._stack.enter_context(open_regular_file(source, EXPECTED))
+        self.reader = CompressedReader(source, self.name)
+        self._digest = PcmDigest(self.reader.header.bits)
+        has_container = True
+        if self._recover:
+            recovered = RecoveredRecords(source, self.reader)
+            self._records: Iterator[Record | BlockToDecode] = recovered.records()
+            self.notes += recovered.notes
+            has_container = recovered.has_container
+        else:
+            self._records = self.reader.records()
+        with self.writing():
+            self.target = self.make_target(has_container)
+        has_blocks = False
+        for record in self._records:
+            if isinstance(record, StoredBlock | BlockToDecode):
+                has_blocks = True
+                yield self._to_decode(record) if isinstance(record, StoredBlock) else record
+            elif isinstance(record, ContainerPart) and not has_blocks:
+                with self.writing():
+                    self.target.write_container(record.data)
+            else:
+                # the blocks before it are not yet written
+                self._next = record
+                return
+
+    def _to_decode(self, block: StoredBlock) -> BlockToDecode:
+        coder = self.reader.header.coder
+        return BlockToDecode(block.index, block.form, block, coder, self.name)
+
+    def accept(self, item: BlockToDecode, result: Decoded) -> None:
+        """Write a block; a damaged one is silence if damage is accepted."""
+        if isinstance(result, CompressedFileError):
+            if not self._recover:
+                raise result
+            self.damaged.append(DamagedPart(item.index, self.samples, item.form.samples))
+            result = np.zeros((item.form.channels, item.form.samples), np.int32)
+        self._digest.update(result)
+        with self.writing():
+            self.target.write(result)
+        self.samples += item.form.samples
+        self._on_samples(item.form.samples)
+
+    def finish(self) -> None:
+        """Write the bytes after the samples, and compare the checksums."""
+        end: FileEnd | None = None
+        record = self._next
+        while record is not None:
+            if isinstance(record, ContainerPart):
+                with self.writing():
+                    self.target.write_container(record.data)
+            elif isinstance(record, FileEnd):
+                end = record
+            record = next(self._records, None)
+        with self.writing():
+            self.target.finish()
+        self._compare(end)
+        self._stack.close()
+
+    def _compare(self, end: FileEnd | None) -> None:
+        """Compare the MD5 of the samples and of the file with those of the last record."""
+        if end is None or self.damaged:
+            return
+        digest = self.target.digest() if end.file_md5 is not None else None
+        problem = ""
+        if end.pcm_md5 != self._digest.digest():
+            problem = "its samples differ from those that were compressed"
+        elif digest is not None and end.file_md5 != digest:
+            problem = "the bytes around its samples differ from those of the original"
+        if problem and not self._recover:
+            raise CompressedFileError(f"{self.name} is damaged: {problem}")
+        if problem:
+            self.notes.append(problem)
+
+    def abort(self, error: BaseException) -> None:
+        """Close the source."""
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Name the target in an error of the system, if it is a file."""
+        yield
+
+
+class RestoreJob(DecodeJob):
+    """A `DecodeJob` that writes the decoded file.
+
+    Args:
+        task: the file.
+        output_format, recover, overwrite: as in `decompress_files`.
+        progress: receives fractions of the file.
+    """
+
+    _output: PendingOutput | None = None
+
+    def __init__(
+        self,
+        task: FileTask,
+        output_format: OutputFormat,
+        recover: bool,
+        overwrite: bool,
+        progress: Progress,
+    ):
+        super().__init__(task.source, task.source_name, recover, self._advance)
+        self._task, self._format, self._overwrite = task, output_format, overwrite
+        self._progress = progress
+        self._is_original = False
+
+    def make_target(self, has_container: bool) -> DecodedTarget:
+        """Create the output and return its target."""
+        header, task = self.reader.header, self._task
+        is_original = header.container != "none" and self._format == "original" and has_container
+        self._is_original = is_original
+        if task.target is None:
+            return super().make_target(has_container)
+        name = task.target_name
+        self._output = output = PendingOutput(task.target, name, self._overwrite, waits=False)
+        if is_original:
+            return OriginalTarget(header, output.stream)
+        if self._format == "flac":
+            if output.path is None:
+                raise CompressedFileError("FLAC cannot be written to a pipe; use the format wav")
+            return FlacTarget(header, output.path, name)
+        return WavTarget(header, output.stream, name)
+
+    def finish(self) -> None:
+        """Complete the file and make it appear."""
+        super().finish()
+        if self._output is not None:
+            self._output.commit()
+
+    def abort(self, error: BaseException) -> None:
+        """Close the source and remove the output."""
+        super().abort(error)
+        if self._output is not None:
+            self._output.abort(error)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Name the target in an error of the system."""
+        try:
+            yield
+        except OSError as error:
+            if self._output is None:
+                raise
+            raise self._output.error(error) from error
+
+    def result(self) -> DecodedFile | FailedFile:
+        """Return the result, after everything was done."""
+        task = self._task
+        if self.error is not None:
+            return FailedFile(task.source_name, describe_error(self.error, task.source_name))
+        header = self.reader.header
+        is_original = self._is_original and not self.damaged and not self.notes
+        return DecodedFile(
+            task.source_name,
+            None if task.target is None else task.target_name,
+            *(header.sample_rate, header.channels, header.bits, self.samples, is_original),
+            *(tuple(self.damaged), tuple(self.notes)),
+        )
+
+    def _advance(self, samples: int) -> None:
+        if self.reader.header.samples:
+            self._progress.advance(samples / self.reader.header.samples)
