@@ -23,6 +23,7 @@ from wavenet.cli import (
     batch_command,
     bench_command,
     compare_command,
+    compress_command,
     data_command,
     doctor_command,
     effects_command,
@@ -74,6 +75,9 @@ app.command("info")(info_command.info)
 app.command("analyse")(analyse_command.analyse)
 app.command("bench")(bench_command.bench)
 app.command("import")(import_command.import_)
+app.command("compress")(compress_command.compress)
+app.command("decompress")(compress_command.decompress)
+app.command("verify")(compress_command.verify)
 app.command("ui")(ui_command.ui)
 app.command("doctor")(doctor_command.doctor)
 app.command("phones")(phones_command.phones)

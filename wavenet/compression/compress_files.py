@@ -111,7 +111,7 @@ def compress_files(
             file at its end, an unverified one while it is compressed.
         coder: of the blocks; None stores them raw.
         settings: by default `CompressionSettings()`.
-        progress: receives the fraction of each task, in total 1, with verification 2.
+        progress: receives the fraction of each task, in total 1.
     Returns:
         One result per task, in their order.
     """
@@ -287,6 +287,7 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
             raise self.output.error(error) from error
 
     def _advance(self, samples: int) -> None:
-        """Report the fraction of the file that some samples are."""
+        """Report the fraction of the file that some samples are, each half of the work."""
         if self._source.samples:
-            self.progress.advance(samples / self._source.samples)
+            passes = 1 + self.settings.verify
+            self.progress.advance(samples / self._source.samples / passes)

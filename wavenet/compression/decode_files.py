@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -90,6 +90,16 @@ class DecodedFile:
     damaged: tuple[DamagedPart, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def sentences(self) -> list[str]:
+        """Return what is wrong with a recovered file, one phrase for each part of silence."""
+        rate = self.sample_rate
+        parts = [
+            f"silence from {part.start / rate:.3f} s to {(part.start + part.samples) / rate:.3f} s,"
+            f" because block {part.block} is damaged"
+            for part in self.damaged
+        ]
+        return [*parts, *self.notes]
+
 
 def read_header(source: Path) -> CompressedHeader:
     """Return the header of a compressed file.
@@ -101,9 +111,24 @@ def read_header(source: Path) -> CompressedHeader:
         return CompressedReader(handle, str(source)).header
 
 
-def restored_suffix(header: CompressedHeader, output_format: OutputFormat = "original") -> str:
-    """Return the suffix of the file that is restored."""
-    return _SUFFIXES[header.container] if output_format == "original" else f".{output_format}"
+def restored_name(
+    header: CompressedHeader | None, stem: str, output_format: OutputFormat = "original"
+) -> str:
+    """Return the name of the file that is restored: the stored one, if there is one.
+
+    Args:
+        header: of the compressed file; None if it cannot be read.
+        stem: name of the compressed file without its suffix.
+        output_format: of the new file.
+    """
+    if header is None:
+        return f"{stem}.wav"
+    is_original = output_format == "original"
+    if header.file_name is not None:
+        if is_original and header.container != "none":
+            return header.file_name
+        stem = PurePath(header.file_name).stem
+    return stem + (_SUFFIXES[header.container] if is_original else f".{output_format}")
 
 
 def decompress_files(

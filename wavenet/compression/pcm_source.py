@@ -218,8 +218,8 @@ def open_pcm_source(
 
 
 def _find_size(handle: BinaryIO) -> int | None:
-    """Return the bytes of a file, which is then at its start; None for a pipe."""
-    if not handle.seekable():
+    """Return the bytes of a file at its start; None for a pipe or a file that was read in part."""
+    if not handle.seekable() or handle.tell():
         return None
     size = handle.seek(0, 2)
     handle.seek(0)
