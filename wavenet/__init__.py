@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wavenet.errors import WaveNetError
     from wavenet.interface.audio_clip import AudioClip
+    from wavenet.interface.compressed_audio import compress, decompress, verify
     from wavenet.interface.loaded_model import Model, list_models, load
     from wavenet.interface.training_run import train
     from wavenet.likelihood.score import Score
@@ -31,10 +32,13 @@ __all__ = [
     "Model",
     "Score",
     "WaveNetError",
+    "compress",
+    "decompress",
     "list_models",
     "load",
     "text_to_phones",
     "train",
+    "verify",
 ]
 
 _MODULES = {
@@ -42,10 +46,13 @@ _MODULES = {
     "Model": "wavenet.interface.loaded_model",
     "Score": "wavenet.likelihood.score",
     "WaveNetError": "wavenet.errors",
+    "compress": "wavenet.interface.compressed_audio",
+    "decompress": "wavenet.interface.compressed_audio",
     "list_models": "wavenet.interface.loaded_model",
     "load": "wavenet.interface.loaded_model",
     "text_to_phones": "wavenet.speech.text_to_phones",
     "train": "wavenet.interface.training_run",
+    "verify": "wavenet.interface.compressed_audio",
 }
 
 

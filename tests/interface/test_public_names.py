@@ -8,7 +8,7 @@ import pytest
 import wavenet
 
 PUBLIC = ["AudioClip", "Model", "Score", "WaveNetError"]
-PUBLIC += ["list_models", "load", "text_to_phones", "train"]
+PUBLIC += ["compress", "decompress", "list_models", "load", "text_to_phones", "train", "verify"]
 
 
 def test_the_public_names_are_these():

@@ -109,6 +109,8 @@ def compress(
     _prepare_output(tasks, json_)
     with status_spinner(PREPARING, quiet):
         coder = load_block_coder()
+    if coder is None:
+        print_message("no compressor is installed, so the samples are stored as they are")
     with _percent_bar(len(tasks), quiet) as progress:
         results = compress_files(tasks, coder, settings, progress)
     _print_results(results, tasks, _describe_compressed, json_)
@@ -239,7 +241,7 @@ def _print_results(
     describe: Callable[[Any], tuple[dict[str, Any], list[object]]],
     as_json: bool,
 ) -> None:
-    """Print the results, on stderr if a file was written to stdout; exit if some failed.
+    """Print the results, unless a file was written to stdout; exit if some failed.
 
     Args:
         results: one per task.
@@ -259,9 +261,8 @@ def _print_results(
         documents = [describe(result)[0] for result in done]
         print_json({"files": documents, "failed": [vars(result) for result in failed]})
     is_pipe = any(not isinstance(task.target, Path | None) for task in tasks)
-    for result in () if as_json else done:
-        cells = describe(result)[1]
-        print_message("  ".join(map(str, cells))) if is_pipe else print_line(*cells)
+    for result in () if as_json or is_pipe else done:
+        print_line(*describe(result)[1])
     is_damaged = False
     for result in done:
         for sentence in result.sentences() if isinstance(result, DecodedFile) else ():

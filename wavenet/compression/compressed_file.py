@@ -19,12 +19,11 @@ from wavenet.compression.compressed_header import (
     pack_header,
     unpack_header,
 )
-from wavenet.compression.pcm_container import standard_wav_header
+from wavenet.compression.pcm_container import MAGIC, standard_wav_header
 from wavenet.compression.pcm_source import PART_BYTES
 from wavenet.errors import CompressedFileError
 
 SUFFIX = ".wnc"
-MAGIC = b"\x89WNC\x01"  # the last byte is the version
 HEADER, CONTAINER, BLOCK, END = b"H", b"C", b"B", b"E"
 _MD5_BYTES = 16
 _MAX_HEADER_RECORD = 4096

@@ -16,6 +16,8 @@ from audio_utils.errors import AudioError
 from wavenet.compression.pcm_samples import STORED_BITS, SampleFormat
 
 ACCEPTED = "expected WAV or AIFF with integer samples of 8, 16 or 24 bits, or FLAC"
+# The first bytes of a compressed file; the last one is the version.
+MAGIC = b"\x89WNC\x01"
 MAX_CHANNELS = 64
 MAX_RATE = 2**32 - 1  # Hz, the largest number in a WAV header
 # Pictures and notes are far smaller; the bytes before the samples are kept in memory.
@@ -70,13 +72,14 @@ class HashedStream:
 
     Attributes:
         position: bytes read so far.
+        head: the bytes of the first read.
 
     Args:
         stream: a file or a pipe, at its start.
     """
 
     def __init__(self, stream: BinaryIO):
-        self.position = 0
+        self.position, self.head = 0, b""
         self._stream = stream
         self._md5 = hashlib.md5(usedforsecurity=False)
 
@@ -87,6 +90,7 @@ class HashedStream:
             parts.append(part)
             size -= len(part)
         data = b"".join(parts)
+        self.head = self.head or data
         self.position += len(data)
         self._md5.update(data)
         return data

@@ -22,6 +22,7 @@ from audio_utils.ffmpeg import find_demuxer
 from audio_utils.verified_file import VerifiedFile, open_verified
 from wavenet.compression.pcm_container import (
     ACCEPTED,
+    MAGIC,
     ContainerKind,
     HashedStream,
     PcmLayout,
@@ -212,6 +213,8 @@ def open_pcm_source(
         if layout is not None:
             yield ContainerSource(stream, layout, file_bytes, keep_bytes)
             return
+        if stream.head.startswith(MAGIC[:-1]):
+            raise AudioError(f"{name} is compressed already.")
         if file_bytes is None:
             raise AudioError(f"{name} is neither WAV nor AIFF; from a pipe only these are read.")
         yield stack.enter_context(_open_decoded(handle, name, file_bytes))
