@@ -64,13 +64,15 @@ def make_samples(channels: int, samples: int, bits: int = 16, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     scale = 2 ** (bits - 1)
     wave = 0.4 * scale * np.sin(np.arange(samples) / 20 + np.arange(channels)[:, None])
-    noisy = wave + rng.normal(0, scale / 200, (channels, samples))
+    noisy = wave + rng.normal(0, scale / 4000, (channels, samples))
     return np.clip(np.rint(noisy), -scale, scale - 1).astype(np.int64)
 
 
 def pcm_bytes(samples: NDArray[Any], bits: int, order: str = "<", unsigned: bool = False) -> bytes:
     """Return interleaved samples; written independently of the package."""
     values = samples.T.reshape(-1) + (128 if unsigned else 0)
+    if bits == 16:
+        return struct.pack(f"{order}{len(values)}h", *values.tolist())
     byte_order = "little" if order == "<" else "big"
     return b"".join(
         int(v).to_bytes(bits // 8, byte_order, signed=not unsigned) for v in values

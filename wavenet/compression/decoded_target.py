@@ -15,7 +15,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audio_utils.decoding import libsndfile_message
 from wavenet.compression.compressed_header import CompressedHeader
 from wavenet.compression.pcm_container import sample_format, standard_wav_header
 from wavenet.compression.pcm_samples import pack_samples
@@ -154,10 +153,10 @@ class FlacTarget:
             self._file = soundfile.SoundFile(
                 path, "w", header.sample_rate, header.channels, subtype, format="FLAC"
             )
-        except soundfile.LibsndfileError as error:
+        except (soundfile.LibsndfileError, OverflowError) as error:
             raise CompressedFileError(
                 f"{name}: FLAC cannot store {header.channels} channels at {header.sample_rate:,} "
-                f"Hz{libsndfile_message(error)}; use the format wav"
+                "Hz; use the format wav"
             ) from error
 
     def write_container(self, part: bytes) -> None:

@@ -119,16 +119,18 @@ class RecoveredRecords:
 
     def _scan(self, position: int) -> None:
         """Find the whole records from a position on."""
+        is_damaged = False
         while position < len(self._map) and self._end is None:
             is_possible = self._is_possible(position)
             record, after = self._read(position) if is_possible else (None, position)
             if record is None:
+                is_damaged = True
                 after = self._find_next(position + 1)
             elif isinstance(record, FileEnd):
                 self._end = record
             elif isinstance(record, StoredBlock):
                 self._blocks.setdefault(record.index, position)
-            elif not self._blocks:
+            elif not self._blocks and not is_damaged:
                 self._before.append(position)
             else:
                 self._after.append(position)
