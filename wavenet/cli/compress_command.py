@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wavenet.progress import Progress
 
 PREPARING = "preparing the compressor (compiled once per machine, about 15 seconds)"
-COMPRESSED = "a compressed file (.wnc)"
+COMPRESSED = "compressed files (.wnc)"
 
 
 class FormatChoice(StrEnum):
@@ -104,7 +104,7 @@ def compress(
     from wavenet.recordings.audio_metadata import list_audio_paths
 
     settings = CompressionSettings(block_seconds, verify, not drop_metadata, store_name, overwrite)
-    files = find_inputs(inputs, list_audio_paths, "an audio file")
+    files = find_inputs(inputs, list_audio_paths, "audio files")
     tasks = plan_tasks(files, out, lambda file: file.stem + SUFFIX, overwrite)
     _prepare_output(tasks, json_)
     with status_spinner(PREPARING, quiet):
