@@ -34,7 +34,7 @@ COMMANDS = [
     "analyse",
     "bench",
 ]
-COMMANDS += ["import", "ui", "doctor", "phones", "speak"]
+COMMANDS += ["import", "compress", "decompress", "verify", "ui", "doctor", "phones", "speak"]
 GROUPS = ["data", "evaluate", "compare", "images", "autoencoder", "effects", "hub"]
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.compression.audio_files import find_deltas
+from wavenet.compression import compressed_header
 from wavenet.compression.decode_files import DecodedFile, decompress_files
 from wavenet.compression.file_task import FileTask
 
-FOLDER = Path(__file__).parents[1] / "golden/compressed"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests/golden/compressed"
 # SHA-256 of the restored files
 RESTORED = {
     "wav_16_stereo.wnc": "8ab9e01c66a726d61adcf21891e5d161fea1668eb03551976f0f60c1a3f84d51",
@@ -39,3 +41,9 @@ def test_a_golden_file_is_restored(tmp_path: Path, name: str) -> None:
     assert isinstance(result, DecodedFile), result
     content = (tmp_path / "restored").read_bytes()
     assert hashlib.sha256(content).hexdigest() == RESTORED[name]
+
+
+def test_the_page_of_the_format_has_the_dictionary() -> None:
+    page = (ROOT / "docs/reference/compressed-format.md").read_text(encoding="utf-8")
+    text = page.partition("```text\n")[2].partition("```")[0].replace("\n", "")
+    assert text.encode() == compressed_header._DICTIONARY

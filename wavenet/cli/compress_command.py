@@ -109,7 +109,7 @@ def compress(
     _prepare_output(tasks, json_)
     with status_spinner(PREPARING, quiet):
         coder = load_block_coder()
-    if coder is None:
+    if coder is None and not quiet:
         print_message("no compressor is installed, so the samples are stored as they are")
     with _percent_bar(len(tasks), quiet) as progress:
         results = compress_files(tasks, coder, settings, progress)
