@@ -12,19 +12,27 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.compression.audio_files import (
+    SHA256,
     DeltaCoder,
     file_task,
     find_deltas,
     make_samples,
     make_wav,
 )
+from wavenet.compression.block_windows import BlockToDecode, decode_blocks
 from wavenet.compression.blocks import Block, BlockForm
 from wavenet.compression.compress_files import (
     CompressedFile,
     CompressionSettings,
     compress_files,
 )
-from wavenet.compression.compressed_header import CompressedHeader, pack_header, unpack_header
+from wavenet.compression.compressed_file import StoredBlock
+from wavenet.compression.compressed_header import (
+    CoderIdentity,
+    CompressedHeader,
+    pack_header,
+    unpack_header,
+)
 from wavenet.compression.decode_files import (
     DecodedFile,
     decompress_files,
@@ -33,7 +41,7 @@ from wavenet.compression.decode_files import (
     verify_files,
 )
 from wavenet.compression.file_task import FailedFile, FileTask
-from wavenet.errors import ConfigError
+from wavenet.errors import CompressedFileError, ConfigError
 from wavenet.progress import CallbackProgress
 
 
@@ -74,6 +82,29 @@ def test_blocks_of_a_long_file_share_a_window(
     (result,) = compress_files(tasks_of(paths, tmp_path / "out"), coder, settings)
     assert isinstance(result, CompressedFile)
     assert (result.blocks, coder.windows) == (71, [64, 7])
+
+
+def test_a_window_has_a_limit_of_samples(
+    tmp_path: Path, write_wavs: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise 64 streams of the longest blocks would need a gigabyte."""
+    monkeypatch.setattr("wavenet.compression.block_windows.WINDOW_VALUES", 10_000)
+    coder = DeltaCoder()
+    compress_files(tasks_of(write_wavs(*[3000] * 10), tmp_path / "out"), coder)
+    assert coder.windows == [4, 4, 2]
+
+
+def test_samples_beyond_their_bits_are_refused() -> None:
+    """A damaged payload may be decoded to any integers."""
+    identity = CoderIdentity(name="deltas", sha256=SHA256, profile="exact-1")
+    results = []
+    for value in (32_767, 32_768, -32_769, -32_768):
+        block = Block(np.full((1, 500), value, np.int32), 16)
+        (payload,) = DeltaCoder().encode([block])
+        stored = StoredBlock(0, block.form, True, payload)
+        item = BlockToDecode(0, block.form, stored, identity, "name")
+        results += [type(result) for result in decode_blocks(find_deltas, [item])]
+    assert results == [np.ndarray, CompressedFileError, CompressedFileError, np.ndarray]
 
 
 def test_results_have_the_order_of_the_tasks_and_correct_counts(
@@ -145,12 +176,13 @@ def test_an_error_of_the_encoder_is_found_before_the_file_appears(
     assert [path.read_bytes() for path in paths] == before
 
 
+@pytest.mark.parametrize("keep_metadata", [False, True])
 def test_without_verification_the_error_is_in_the_file(
-    tmp_path: Path, write_wavs: Callable[..., list[Path]]
+    tmp_path: Path, write_wavs: Callable[..., list[Path]], keep_metadata: bool
 ) -> None:
     """A control of the test above; reading the file finds the error."""
     (task,) = tasks_of(write_wavs(3000), tmp_path / "out")
-    settings = CompressionSettings(verify=False)
+    settings = CompressionSettings(verify=False, keep_metadata=keep_metadata)
     assert isinstance(compress_files([task], WrongCoder(0), settings)[0], CompressedFile)
     assert task.target is not None
     (result,) = verify_files([FileTask(task.target, None, "", "")], find_deltas)

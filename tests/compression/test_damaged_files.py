@@ -290,6 +290,15 @@ def test_records_in_a_wrong_place_are_detected(name: str) -> None:
     assert isinstance(check(REARRANGED[name]), FailedFile)
 
 
+@pytest.mark.parametrize(
+    "name", ["another order", "a block is missing", "a block twice", "bytes between blocks"]
+)
+def test_a_block_in_a_wrong_place_is_named_before_the_end(name: str) -> None:
+    result = check(REARRANGED[name])
+    assert isinstance(result, FailedFile)
+    assert "follows block" in result.error
+
+
 def test_a_record_of_a_later_version_may_be_skipped() -> None:
     header, *others = records_of(small_files()["coded"])
     result = check(join([header, (b"x", b"anything"), *others[:-1], (b"i", b""), others[-1]]))
@@ -320,6 +329,15 @@ BLOCKS = {
 @pytest.mark.parametrize("name", BLOCKS)
 def test_hostile_blocks_are_refused(name: str) -> None:
     assert isinstance(check(hostile_block(BLOCKS[name])), FailedFile)
+
+
+def test_only_whole_and_short_streams_are_expanded() -> None:
+    data = deflate(b"some text" * 9, b"dictionary")
+    assert inflate(data, 81, b"dictionary") == b"some text" * 9
+    assert inflate(data, 80, b"dictionary") is None
+    assert inflate(data[:-1], 81, b"dictionary") is None
+    assert inflate(data + b"x", 81, b"dictionary") is None
+    assert inflate(b"\xff" + data, 81, b"dictionary") is None
 
 
 def peak_memory(action: Callable[[], object]) -> int:
@@ -363,6 +381,7 @@ def test_the_largest_block_has_a_limit(name: str) -> None:
     assert peak_memory(lambda: check(content)) < 64 << 20
 
 
+@pytest.mark.slow
 def test_a_window_of_silence_has_a_limit() -> None:
     """Blocks of silence are tiny; a window of 64 of the largest would need a gigabyte."""
     silence = zlib.compress(bytes(4 << 22))

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.compression.audio_files import (
     make_wav,
 )
 from tests.compression.test_damaged_files import change_header, join, pack, records_of
-from wavenet.compression.compressed_file import BLOCK, encode_number
+from wavenet.compression.compressed_file import BLOCK, encode_number, read_record
 from wavenet.compression.decode_files import (
     DamagedPart,
     DecodedFile,
@@ -249,14 +250,25 @@ def test_a_tiny_file_does_not_become_endless_silence(
     assert isinstance(restore(join(records), tmp_path / "b.wav", recover=True), FailedFile)
 
 
-def test_recovery_of_a_malicious_file_ends(tmp_path: Path, packed: bytes) -> None:
+def test_recovery_of_a_malicious_file_ends(
+    tmp_path: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each byte could be the start of a long record; the work has a limit."""
+    attempts = []
+
+    def count(*values: Any) -> Any:
+        attempts.append(values)
+        return read_record(*values)
+
+    monkeypatch.setattr("wavenet.compression.recover_blocks.read_record", count)
+    monkeypatch.setattr("wavenet.compression.recover_blocks._MIN_WORK", 1 << 20)
     start = positions(packed)[2]
     possible = b"B\xff\x7f\x00\x01\x00"
-    content = packed[:start] + possible * 50_000
+    content = packed[:start] + possible * 5000
     result = restore(content, tmp_path / "a.wav", recover=True)
     assert isinstance(result, DecodedFile)
     assert len(result.damaged) == 4
+    assert len(attempts) < 200
 
 
 def test_a_missing_coder_is_named(tmp_path: Path, packed: bytes) -> None:
