@@ -20,6 +20,7 @@ from wavenet.user_input.user_folders import checkpoints_folder
 CONFIG = "config.json"
 AUTOENCODER_MARK = b'"mel-autoencoder"'  # in the config of an autoencoder, and in no other
 EFFECT_MARK = b'"trained-effect"'  # in the config of a trained effect, and in no other
+COMPRESSOR_MARK = b'"architecture": "compressor"'  # in the config of a compressor, and no other
 VOICE_MARK = b'"kind": "voice"'  # in the config of a voice, and in no other
 MAX_MARKED_BYTES = 1 << 18  # of the config of a voice or of an effect
 VOCODER = "vocoder"  # folder of the checkpoint of a voice, in the folder of the voice
@@ -105,12 +106,21 @@ def list_effects(root: Path | None = None) -> dict[str, Path]:
     Args:
         root: as in `list_in_studio`; None for all folders of named checkpoints.
     """
-    found: dict[str, Path] = {}
-    for base in _roots() if root is None else _studio_roots(root):
-        for folder in (path.parent for path in base.glob(f"*/{CONFIG}")):
-            if is_effect(folder):
-                found.setdefault(folder.name, folder)
-    return dict(sorted(found.items()))
+    return _list_marked(EFFECT_MARK, root)
+
+
+def is_compressor(folder: Path) -> bool:
+    """Return whether a folder is that of a compressor."""
+    return _has_mark(folder, COMPRESSOR_MARK)
+
+
+def list_compressors(root: Path | None = None) -> dict[str, Path]:
+    """Return the folders of compressors, by name and in this order.
+
+    Args:
+        root: as in `list_effects`.
+    """
+    return _list_marked(COMPRESSOR_MARK, root)
 
 
 def vocoder_folder(folder: Path) -> Path:
@@ -188,12 +198,22 @@ def _shipped() -> Path:
 def _list_in(roots: Iterable[Path]) -> dict[str, Path]:
     """Return the checkpoint folders in some folders, sorted; of equal names the first counts.
 
-    Trained effects, which do not generate, are left out.
+    Trained effects and compressors, which do not generate, are left out.
     """
     found: dict[str, Path] = {}
     for folder in (path.parent for root in roots for path in root.glob(f"*/{CONFIG}")):
-        if not is_effect(folder):
+        if not is_effect(folder) and not is_compressor(folder):
             found.setdefault(folder.name, folder)
+    return dict(sorted(found.items()))
+
+
+def _list_marked(mark: bytes, root: Path | None) -> dict[str, Path]:
+    """Return the folders whose config has a mark, of the folders of named checkpoints."""
+    found: dict[str, Path] = {}
+    for base in _roots() if root is None else _studio_roots(root):
+        for folder in (path.parent for path in base.glob(f"*/{CONFIG}")):
+            if _has_mark(folder, mark):
+                found.setdefault(folder.name, folder)
     return dict(sorted(found.items()))
 
 

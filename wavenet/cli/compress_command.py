@@ -98,7 +98,7 @@ def compress(
     and other formats the samples. The exit code is 3 if some files cannot be compressed.
     """
     from wavenet.cli.progress_bars import status_spinner
-    from wavenet.compression.coder_lookup import load_block_coder
+    from wavenet.compression.compressor_folder import load_block_coder
     from wavenet.compression.compress_files import CompressionSettings, compress_files
     from wavenet.compression.compressed_file import SUFFIX
     from wavenet.recordings.audio_metadata import list_audio_paths
@@ -196,7 +196,7 @@ def _read_headers(files: Sequence[InputFile]) -> "dict[InputFile, CompressedHead
 def _load_coders(headers: "Iterable[CompressedHeader]", quiet: bool) -> "FindCoder":
     """Load the coders of files; return a function that finds them, and loads others."""
     from wavenet.cli.progress_bars import status_spinner
-    from wavenet.compression.coder_lookup import load_block_coder
+    from wavenet.compression.compressor_folder import load_block_coder
 
     coders: dict[str, BlockCoder | None] = {}
 

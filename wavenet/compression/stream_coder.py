@@ -61,11 +61,13 @@ class Stream:
         samples: (n,) integers; before decoding, an array of that length.
         bits: 1 to 24; the samples are from -2**(bits - 1) to 2**(bits - 1) - 1.
         reference: (n,) integers that the decoder knows already, such as another channel, or None.
+        adapts: whether adaptive predictors take part in the distribution.
     """
 
     samples: np.ndarray
     bits: int
     reference: np.ndarray | None = None
+    adapts: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,8 @@ _SOURCES = (
 _code = compiled(_code_streams, _SOURCES)
 
 
-def encode_streams(
-    streams: Sequence[Stream], weights: StepWeights, adapts: bool = True
-) -> list[EncodedStream]:
-    """Encode up to 16 streams.
-
-    Args:
-        adapts: whether adaptive predictors take part in the distribution.
-    """
+def encode_streams(streams: Sequence[Stream], weights: StepWeights) -> list[EncodedStream]:
+    """Encode up to 16 streams."""
     lengths = _lengths(streams)
     longest = int(lengths.max())
     limits = np.zeros(LANES, dtype=np.int64)
@@ -150,7 +146,7 @@ def encode_streams(
     coder = make_coder_state(
         np.zeros((LANES, int(limits.max()) + TAIL_BYTES), dtype=np.uint8), limits
     )
-    spent = _run(streams, samples, lengths, False, coder, weights, adapts)
+    spent = _run(streams, samples, lengths, False, coder, weights)
     return [
         EncodedStream(
             finish_encoder(coder, lane) if lengths[lane] >= 0 else None,
@@ -162,7 +158,7 @@ def encode_streams(
 
 
 def decode_streams(
-    data: Sequence[bytes], streams: Sequence[Stream], weights: StepWeights, adapts: bool = True
+    data: Sequence[bytes], streams: Sequence[Stream], weights: StepWeights
 ) -> list[np.ndarray]:
     """Decode up to 16 streams.
 
@@ -170,7 +166,7 @@ def decode_streams(
 
     Args:
         data: of `encode_streams`.
-        streams: lengths, bits and references as they were encoded; the samples are not read.
+        streams: as they were encoded, but their samples are not read.
     Returns:
         (n,) int32 each.
     """
@@ -183,7 +179,7 @@ def decode_streams(
         rows[lane, : len(text)] = np.frombuffer(text, dtype=np.uint8)
     coder = make_coder_state(rows, ends)
     start_decoder(coder)
-    _run(streams, samples, lengths, True, coder, weights, adapts)
+    _run(streams, samples, lengths, True, coder, weights)
     return [samples[: len(stream.samples), lane].copy() for lane, stream in enumerate(streams)]
 
 
@@ -196,12 +192,12 @@ def _lengths(streams: Sequence[Stream]) -> np.ndarray:
     return lengths
 
 
-def _run(streams, samples, lengths, is_decoder, coder, weights, adapts):  # type: ignore[no-untyped-def]
+def _run(streams, samples, lengths, is_decoder, coder, weights):  # type: ignore[no-untyped-def]
     """Code all samples; return the bits of every lane (16, 2)."""
     references = np.zeros(samples.shape, dtype=np.int32)
-    bits = np.ones(LANES, dtype=np.int64)
+    bits, adapts = np.ones(LANES, dtype=np.int64), np.ones(LANES, dtype=np.int64)
     for lane, stream in enumerate(streams):
-        bits[lane] = stream.bits
+        bits[lane], adapts[lane] = stream.bits, stream.adapts
         if stream.reference is not None:
             references[: len(stream.reference), lane] = stream.reference
     distribution = make_distribution(LOGISTIC_TABLE, adapts)

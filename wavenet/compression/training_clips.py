@@ -4,8 +4,8 @@ Input: recordings of integers. Output: a folder of arrays, from which random par
 loading all of them:
 
     FOLDER/clips.json       what the arrays belong to, and the start of every recording
-    FOLDER/features.npy     (samples, features) float16
-    FOLDER/errors.npy       (samples, 2) float32: sample minus centre in units of the scale; scale
+    FOLDER/features.raw     (samples, features) float16
+    FOLDER/errors.raw       (samples, 2) float32: sample minus centre in units of the scale; scale
 
 Called by `train_compressor`.
 """

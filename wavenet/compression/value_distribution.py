@@ -52,7 +52,7 @@ class Distribution(NamedTuple):
     `centres`, `inverses` (1 / scale), `shares` (of a component in its expert): (16, 12) float64.
     `weights`: (16, 12) int64. `race`: (16, 5) float64, log2 of the likelihood of the recent past.
     `spent`: (16, 2) float64, bits so far: of the network alone, of the mixture.
-    `table`: `exact_math.LOGISTIC_TABLE`. `adapts`: (1,) int64, 0 for the network alone.
+    `table`: `exact_math.LOGISTIC_TABLE`. `adapts`: (16,) int64, 0 for the network alone.
     """
 
     centres: np.ndarray
@@ -65,7 +65,7 @@ class Distribution(NamedTuple):
     adapts: np.ndarray
 
 
-def make_distribution(table: np.ndarray, adapts: bool) -> Distribution:
+def make_distribution(table: np.ndarray, adapts: np.ndarray) -> Distribution:
     """Return the distributions before the first sample: all experts are equal."""
     return Distribution(
         centres=np.zeros((LANES, COMPONENTS)),
@@ -75,14 +75,14 @@ def make_distribution(table: np.ndarray, adapts: bool) -> Distribution:
         race=np.zeros((LANES, EXPERTS)),
         spent=np.zeros((LANES, 2)),
         table=table,
-        adapts=np.array([int(adapts)], dtype=np.int64),
+        adapts=adapts,
     )
 
 
 @inlined
 def _expert_share(distribution, lane, expert):  # type: ignore[no-untyped-def]
     """Return the weight of an expert, of a sum of 1."""
-    if distribution.adapts[0] == 0:
+    if distribution.adapts[lane] == 0:
         return 1.0 - ADAPTIVE_COMPONENTS * _LEAST_SHARE if expert == 0 else _LEAST_SHARE
     best = distribution.race[lane, 0]
     for other in range(1, EXPERTS):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, overload
 
-from wavenet.compression.coder_lookup import load_block_coder
+from wavenet.compression.compressor_folder import load_block_coder
 from wavenet.compression.compress_files import (
     BLOCK_SECONDS,
     CompressedFile,
