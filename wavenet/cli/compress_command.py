@@ -98,9 +98,9 @@ def compress(
     and other formats the samples. The exit code is 3 if some files cannot be compressed.
     """
     from wavenet.cli.progress_bars import status_spinner
-    from wavenet.compression.compressor_folder import load_block_coder
     from wavenet.compression.compress_files import CompressionSettings, compress_files
     from wavenet.compression.compressed_file import SUFFIX
+    from wavenet.compression.compressor_folder import load_block_coder
     from wavenet.recordings.audio_metadata import list_audio_paths
 
     settings = CompressionSettings(block_seconds, verify, not drop_metadata, store_name, overwrite)

@@ -160,7 +160,7 @@ class NetworkBlockCoder:
             else ()
         )
         results = []
-        for channel, stream in jobs:
+        for channel, _ in jobs:
             if channel.bits == 0:
                 results.append(np.zeros(channel.samples, dtype=np.int32))
             elif channel.is_raw:
@@ -226,9 +226,7 @@ def _streams_of(block: Block, adapts: bool) -> list[Stream]:
     return streams
 
 
-def _append_stream(
-    payload: bytearray, stream: Stream, bits: int, encoded: EncodedStream
-) -> None:
+def _append_stream(payload: bytearray, stream: Stream, bits: int, encoded: EncodedStream) -> None:
     wasted = bits - stream.bits
     data = encoded.data
     if data is None:

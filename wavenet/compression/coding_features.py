@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wavenet.compression import exact_math, lane_kernels, linear_predictors
-from wavenet.compression.exact_math import exp2, log2, squashed
+from wavenet.compression.exact_math import log2, squashed
 from wavenet.compression.lane_kernels import LANES
 from wavenet.compression.linear_predictors import N_PREDICTORS, PredictorState, accept, predict
 from wavenet.engines.cpu.jit import compiled, inlined
@@ -128,8 +128,14 @@ def _features_of_streams(samples, references, predictors, state, features, centr
 
 
 FEATURE_SOURCES = tuple(
-    Path(module.__file__) for module in (exact_math, lane_kernels, linear_predictors)
-) + (Path(__file__),)
+    Path(str(path))
+    for path in (
+        exact_math.__file__,
+        lane_kernels.__file__,
+        linear_predictors.__file__,
+        __file__,
+    )
+)
 _run = compiled(_features_of_streams, FEATURE_SOURCES)
 
 

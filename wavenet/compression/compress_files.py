@@ -235,9 +235,7 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
     def make_check(self) -> DecodeJob:
         """Return the job that decodes the output and compares it with the source."""
         self.output.stream.seek(0)
-        return DecodeJob(
-            self.output.stream, self.task.target_name, on_samples=self._advance
-        )
+        return DecodeJob(self.output.stream, self.task.target_name, on_samples=self._advance)
 
     def result(self) -> CompressedFile | FailedFile:
         """Return the result, after everything was done."""

@@ -75,6 +75,7 @@ class CompressionNetwork(nn.Module):
             self.params.weight.mul_(0.1)
             spread = torch.linspace(-2.0, 1.0, config.components)
             zeros = torch.zeros(config.components)
+            assert self.params.bias is not None
             self.params.bias.copy_(torch.cat([zeros, zeros, spread]))
 
     def forward(self, features: Tensor) -> Tensor:

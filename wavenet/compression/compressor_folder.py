@@ -84,6 +84,6 @@ def load_block_coder(sha256: str | None = None) -> NetworkBlockCoder:
         except CheckpointError:
             continue
     raise CompressedFileError(
-        f"no installed compressor has the weights with the SHA-256 {sha256[:12]}...; put the folder "
-        "of the compressor that wrote the file into ./checkpoints"
+        f"no installed compressor has the weights with the SHA-256 {sha256[:12]}...; put the "
+        "folder of the compressor that wrote the file into ./checkpoints"
     )

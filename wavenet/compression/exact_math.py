@@ -1,8 +1,8 @@
 """Logarithm, powers of two and the logistic function, equal bit by bit on every processor.
 
 Mathematical libraries differ in the last bit, and one different bit would ruin the rest of a coded
-stream. So these functions use only additions, multiplications, comparisons and the bits of a number,
-in one fixed order. Called by `coding_features`, `value_distribution` and `network_step`.
+stream. So these functions use only additions, multiplications, divisions, comparisons and the bits
+of a number, in one fixed order. Called by `coding_features`, `value_distribution` and `network_step`.
 """
 
 import math
@@ -42,7 +42,7 @@ def _logistic_table() -> np.ndarray:
 
 
 LOGISTIC_TABLE = _logistic_table()
-"""int64 (1538,). An argument of the compiled functions, so that it is not copied into their code."""
+"""int64 (1538,). Compiled functions receive it as an argument, so their code has no copy of it."""
 
 
 def _bit_cast(source: Any, target: Any, name: str) -> Any:
@@ -81,7 +81,7 @@ def log2(value):  # type: ignore[no-untyped-def]
 
 @inlined
 def exp2(value):  # type: ignore[no-untyped-def]
-    """Return 2**value of a float64, limited to 2**-1000 and 2**1000, with a relative error < 1e-7."""
+    """Return 2**value of a float64, limited to 2**-1000 .. 2**1000; relative error below 1e-7."""
     value = min(max(value, -1000.0), 1000.0)
     whole = int(value + 1024.0) - 1024  # towards minus infinity
     part = value - float(whole)

@@ -214,10 +214,19 @@ def predict(state):  # type: ignore[no-untyped-def]
         total = state.matrix
         for lane in range(LANES):
             total[lane] = 0.0
-        subtract_products(total, 0, state.weights, weights_at, LANES, state.past, at, LANES, _PAST[k])
+        subtract_products(
+            total, 0, state.weights, weights_at, LANES, state.past, at, LANES, _PAST[k]
+        )
         weights_at += _PAST[k] * LANES
         subtract_products(
-            total, 0, state.weights, weights_at, LANES, state.reference, at - LANES, LANES,
+            total,
+            0,
+            state.weights,
+            weights_at,
+            LANES,
+            state.reference,
+            at - LANES,
+            LANES,
             _REFERENCES[k],
         )
         for lane in range(LANES):
@@ -239,16 +248,34 @@ def _update_mix(state, newest):  # type: ignore[no-untyped-def]
     mean_at = N_PREDICTORS * LANES
     for lane in range(LANES):
         # becomes what the weights should have produced
-        state.mix_inputs[mean_at + lane] = state.past[newest + lane] - state.mix_inputs[mean_at + lane]
+        state.mix_inputs[mean_at + lane] = (
+            state.past[newest + lane] - state.mix_inputs[mean_at + lane]
+        )
     for i in range(N_PREDICTORS + 1):
         decayed_products(
-            state.mix_sums, i * row, state.mix_sums, i * row, MIX_DECAY,
-            state.mix_inputs, i * LANES, state.mix_inputs, 0, N_PREDICTORS,
+            state.mix_sums,
+            i * row,
+            state.mix_sums,
+            i * row,
+            MIX_DECAY,
+            state.mix_inputs,
+            i * LANES,
+            state.mix_inputs,
+            0,
+            N_PREDICTORS,
         )
     energy = (N_PREDICTORS + 1) * row
     decayed_products(
-        state.mix_sums, energy, state.mix_sums, energy, MIX_DECAY,
-        state.mix_inputs, mean_at, state.mix_inputs, mean_at, 1,
+        state.mix_sums,
+        energy,
+        state.mix_sums,
+        energy,
+        MIX_DECAY,
+        state.mix_inputs,
+        mean_at,
+        state.mix_inputs,
+        mean_at,
+        1,
     )
     _solve_mix(state)
 
@@ -278,18 +305,42 @@ def accept(state, samples):  # type: ignore[no-untyped-def]
         if references > 0:
             more = depth * LANES
             decayed_products(
-                sums, new + more, sums, old + more, decay,
-                state.past, newest, state.reference, newest, references,
+                sums,
+                new + more,
+                sums,
+                old + more,
+                decay,
+                state.past,
+                newest,
+                state.reference,
+                newest,
+                references,
             )
             more += references * LANES
             decayed_products(
-                sums, new + more, sums, old + more, decay,
-                state.reference, newest, state.past, newest, depth,
+                sums,
+                new + more,
+                sums,
+                old + more,
+                decay,
+                state.reference,
+                newest,
+                state.past,
+                newest,
+                depth,
             )
             more += depth * LANES
             decayed_products(
-                sums, new + more, sums, old + more, decay,
-                state.reference, newest, state.reference, newest, references,
+                sums,
+                new + more,
+                sums,
+                old + more,
+                decay,
+                state.reference,
+                newest,
+                state.reference,
+                newest,
+                references,
             )
         if (step + k) % _INTERVALS[k] == 0:
             _solve_predictor(state, k, now)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from wavenet.compression.compression_network import PARAMETERS, CompressionNetwork
 from wavenet.compression.lane_kernels import LANES, OUTPUTS_TOGETHER, matrix_product
@@ -52,12 +53,13 @@ class StepState(NamedTuple):
 
 def pack_weights(network: CompressionNetwork) -> StepWeights:
     """Return the weights of a network for `network_step`."""
-    layers = [network.input]
+    layers: list[nn.Module] = [network.input]
     for gate, output in zip(network.gates, network.outputs, strict=True):
         layers += [gate, output]
     layers += [network.hidden, network.params]
     matrices, biases = [], []
     for layer in layers:
+        assert isinstance(layer, nn.Conv1d) and layer.bias is not None
         # (outputs, inputs, taps) -> (outputs, taps * inputs): first the past, then the present
         weight = layer.weight.detach().to(torch.float32).permute(0, 2, 1).flatten(1)
         groups = weight.reshape(-1, OUTPUTS_TOGETHER, weight.shape[1]).transpose(1, 2)

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from wavenet.compression import (
-    coding_features,
     network_step,
     range_coder,
     value_distribution,
@@ -36,6 +35,7 @@ from wavenet.compression.linear_predictors import accept, make_predictor_state, 
 from wavenet.compression.network_step import StepWeights, make_step_state
 from wavenet.compression.range_coder import (
     TAIL_BYTES,
+    CoderState,
     decode_interval,
     decoder_target,
     encode_interval,
@@ -86,8 +86,19 @@ class EncodedStream:
 
 
 def _code_streams(  # type: ignore[no-untyped-def]
-    samples, references, lengths, bits, is_decoder, coder, predictors, means, weights, memory,
-    distribution, features, current,
+    samples,
+    references,
+    lengths,
+    bits,
+    is_decoder,
+    coder,
+    predictors,
+    means,
+    weights,
+    memory,
+    distribution,
+    features,
+    current,
 ):
     rows = features.reshape(N_FEATURES, LANES)
     for t in range(samples.shape[0]):
@@ -105,9 +116,7 @@ def _code_streams(  # type: ignore[no-untyped-def]
             fill_distribution(distribution, lane, memory.params, centre, slow, fast)
             if is_decoder:
                 target = decoder_target(coder, lane)
-                value, start, end = find_value(
-                    distribution, lane, target, centre, slow, bits[lane]
-                )
+                value, start, end = find_value(distribution, lane, target, centre, slow, bits[lane])
                 decode_interval(coder, lane, start, end - start)
                 samples[t, lane] = value
             else:
@@ -125,10 +134,14 @@ def _code_streams(  # type: ignore[no-untyped-def]
 _SOURCES = (
     *FEATURE_SOURCES,
     *(
-        Path(module.__file__)
-        for module in (coding_features, network_step, range_coder, value_distribution)
+        Path(str(path))
+        for path in (
+            network_step.__file__,
+            range_coder.__file__,
+            value_distribution.__file__,
+            __file__,
+        )
     ),
-    Path(__file__),
 )
 _code = compiled(_code_streams, _SOURCES)
 
@@ -192,7 +205,14 @@ def _lengths(streams: Sequence[Stream]) -> np.ndarray:
     return lengths
 
 
-def _run(streams, samples, lengths, is_decoder, coder, weights):  # type: ignore[no-untyped-def]
+def _run(
+    streams: Sequence[Stream],
+    samples: np.ndarray,
+    lengths: np.ndarray,
+    is_decoder: bool,
+    coder: CoderState,
+    weights: StepWeights,
+) -> np.ndarray:
     """Code all samples; return the bits of every lane (16, 2)."""
     references = np.zeros(samples.shape, dtype=np.int32)
     bits, adapts = np.ones(LANES, dtype=np.int64), np.ones(LANES, dtype=np.int64)

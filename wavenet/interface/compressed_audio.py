@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, overload
 
-from wavenet.compression.compressor_folder import load_block_coder
 from wavenet.compression.compress_files import (
     BLOCK_SECONDS,
     CompressedFile,
     CompressionSettings,
     compress_files,
 )
+from wavenet.compression.compressor_folder import load_block_coder
 from wavenet.compression.decode_files import (
     DecodedFile,
     OutputFormat,
