@@ -31,7 +31,7 @@ def coder(monkeypatch):
     def load(sha256=None):
         return DeltaCoder() if sha256 is None else find_deltas(sha256)
 
-    monkeypatch.setattr("wavenet.compression.coder_lookup.load_block_coder", load)
+    monkeypatch.setattr("wavenet.compression.compressor_folder.load_block_coder", load)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_single_bad_file_is_one_sentence(folder, run_command):
 
 def test_an_error_of_the_encoder_removes_the_output(folder, run_command, monkeypatch):
     monkeypatch.setattr(
-        "wavenet.compression.coder_lookup.load_block_coder", lambda sha256=None: WrongCoder(0)
+        "wavenet.compression.compressor_folder.load_block_coder", lambda sha256=None: WrongCoder(0)
     )
     assert_refused(run_command("compress", "in/a.wav"), "verification", code=1)
     assert not (folder / "a.wnc").exists()
@@ -169,7 +169,7 @@ def test_options_drop_metadata_and_store_the_name(folder, run_command):
 
 def test_the_help_of_a_user_without_a_coder(folder, run_command, monkeypatch):
     monkeypatch.setattr(
-        "wavenet.compression.coder_lookup.load_block_coder", lambda sha256=None: None
+        "wavenet.compression.compressor_folder.load_block_coder", lambda sha256=None: None
     )
     code, _, err = run_command("compress", "in/a.wav")
     assert code == 0

@@ -74,9 +74,7 @@ def pcm_bytes(samples: NDArray[Any], bits: int, order: str = "<", unsigned: bool
     if bits == 16:
         return struct.pack(f"{order}{len(values)}h", *values.tolist())
     byte_order = "little" if order == "<" else "big"
-    return b"".join(
-        int(v).to_bytes(bits // 8, byte_order, signed=not unsigned) for v in values
-    )
+    return b"".join(int(v).to_bytes(bits // 8, byte_order, signed=not unsigned) for v in values)
 
 
 def chunk(name: bytes, body: bytes, order: str = "<", length: int | None = None) -> bytes:

@@ -16,7 +16,13 @@ import numpy as np
 from wavenet.compression import exact_math, lane_kernels, linear_predictors
 from wavenet.compression.exact_math import log2, squashed
 from wavenet.compression.lane_kernels import LANES
-from wavenet.compression.linear_predictors import N_PREDICTORS, PredictorState, accept, predict
+from wavenet.compression.linear_predictors import (
+    N_PREDICTORS,
+    WITH_REFERENCE,
+    PredictorState,
+    accept,
+    predict,
+)
 from wavenet.engines.cpu.jit import compiled, inlined
 
 N_FEATURES = 2 * N_PREDICTORS + 13
@@ -30,7 +36,8 @@ _SMALLEST = 0.03  # smallest scale, in quantisation steps
 class FeatureState(NamedTuple):
     """Running means of 16 lanes, changed in place; float64 (16,), in quantisation steps.
 
-    `slow`, `fast`, `fastest`: means of |error| of the combined prediction. `level`: of |sample|.
+    `slow`, `fast`, `fastest`: means of |error| of the combined prediction. `own`: of the predictor with
+    reference samples. `level`: of |sample|.
     `skew`: of the error. `errors`: (predictors + 1, 16), the last errors. `last`: the last samples.
     `step`: (1,) int64, samples so far.
     """
@@ -38,6 +45,7 @@ class FeatureState(NamedTuple):
     slow: np.ndarray
     fast: np.ndarray
     fastest: np.ndarray
+    own: np.ndarray
     level: np.ndarray
     skew: np.ndarray
     errors: np.ndarray
@@ -51,6 +59,7 @@ def make_feature_state() -> FeatureState:
         slow=np.full(LANES, _FIRST_ERROR),
         fast=np.full(LANES, _FIRST_ERROR),
         fastest=np.full(LANES, _FIRST_ERROR),
+        own=np.full(LANES, _FIRST_ERROR),
         level=np.full(LANES, _FIRST_ERROR),
         skew=np.zeros(LANES),
         errors=np.zeros((N_PREDICTORS + 1, LANES)),
@@ -108,6 +117,8 @@ def update_features(state, predictors, samples):  # type: ignore[no-untyped-def]
         state.slow[lane] += slow_rate * (size - state.slow[lane])
         state.fast[lane] += fast_rate * (size - state.fast[lane])
         state.fastest[lane] += fastest_rate * (size - state.fastest[lane])
+        own = math.fabs(state.errors[WITH_REFERENCE, lane]) + _SMALLEST
+        state.own[lane] += fast_rate * (own - state.own[lane])
         state.level[lane] += level_rate * (math.fabs(x) + 1.0 - state.level[lane])
         state.skew[lane] += fast_rate * (error - state.skew[lane])
         state.last[lane] = x

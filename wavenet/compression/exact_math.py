@@ -2,7 +2,7 @@
 
 Mathematical libraries differ in the last bit, and one different bit would ruin the rest of a coded
 stream. So these functions use only additions, multiplications, divisions, comparisons and the bits
-of a number, in one fixed order. Called by `coding_features`, `value_distribution` and `network_step`.
+of a number, in one fixed order. Called by `coding_features` and `value_distribution`.
 """
 
 import math

@@ -9,7 +9,8 @@ operations are additions, multiplications, divisions and square roots in one fix
 
 A predictor with n past samples and q reference samples, and decay d, minimises
 
-    sum over s < t of d^(t-s) (x[s] - w . z[s])^2,   z[s] = (x[s-1], ..., x[s-n], r[s], ..., r[s-q+1])
+    sum over s < t of d^(t-s) (x[s] - w . z[s])^2,
+    z[s] = (x[s-1], ..., x[s-n], r[s], ..., r[s-q+1])
 
 Its normal equations need sums of products d^(t-s) x[s-i] x[s-j]. Such a sum depends on j - i only,
 if it is taken i steps earlier. So one step updates a few sums per lag, not a matrix, and the matrix
@@ -45,6 +46,7 @@ PREDICTORS = (
     PredictorShape(past=10, references=0, decay=0.98, interval=2),
 )
 N_PREDICTORS = len(PREDICTORS)
+WITH_REFERENCE = 1  # index of the predictor with reference samples
 _PAST = np.array([shape.past for shape in PREDICTORS])
 _REFERENCES = np.array([shape.references for shape in PREDICTORS])
 _DECAYS = np.array([shape.decay for shape in PREDICTORS])
@@ -114,7 +116,7 @@ def make_predictor_state() -> PredictorState:
 
 @inlined
 def _solve(matrix, size, weights, weights_at):  # type: ignore[no-untyped-def]
-    """Solve A w = b by Cholesky. Rows of `matrix`: the lower half of A, then b; it is overwritten."""
+    """Solve A w = b by Cholesky. `matrix`: rows of the lower half of A, then b; overwritten."""
     row = size * LANES
     for j in range(size):
         diagonal = j * row + j * LANES

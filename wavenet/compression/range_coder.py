@@ -27,7 +27,7 @@ _FULL = np.uint64((1 << 64) - 1)
 class CoderState(NamedTuple):
     """The coders of 16 lanes, changed in place.
 
-    `low`, `range`: (16,) uint64; a decoder holds in `low` the distance of its code from the low end.
+    `low`, `range`: (16,) uint64; in a decoder `low` is the distance of its code from the low end.
     `position`: (16,) int64, bytes written or read. `data`: (16, bytes) uint8. `ends`: (16,) int64,
     bytes that may be written, or that there are to read; a reader finds zeros behind them.
     """

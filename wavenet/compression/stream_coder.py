@@ -3,8 +3,8 @@
 Input: streams of signed integers, each with a reference stream or none. Output: bytes; decoding
 returns the same integers. Encoder and decoder are one loop. In a step both predict, by linear
 predictors and network, the distribution of the next sample of every stream; the encoder writes the
-interval of the sample, the decoder reads it; then both accept the sample. All arithmetic is exact in
-the sense of `exact_math`, so both have equal intervals on any two processors.
+interval of the sample, the decoder reads it; then both accept the sample. All arithmetic is exact,
+as `exact_math` describes, so both have equal intervals on any two processors.
 
 A stream is coded by itself: its bytes do not depend on the other streams.
 
@@ -31,7 +31,12 @@ from wavenet.compression.coding_features import (
 )
 from wavenet.compression.exact_math import LOGISTIC_TABLE
 from wavenet.compression.lane_kernels import LANES
-from wavenet.compression.linear_predictors import accept, make_predictor_state, predict
+from wavenet.compression.linear_predictors import (
+    WITH_REFERENCE,
+    accept,
+    make_predictor_state,
+    predict,
+)
 from wavenet.compression.network_step import StepWeights, make_step_state
 from wavenet.compression.range_coder import (
     TAIL_BYTES,
@@ -113,7 +118,8 @@ def _code_streams(  # type: ignore[no-untyped-def]
             if t >= lengths[lane]:
                 continue
             centre, slow, fast = predictors.mixed[lane], means.slow[lane], means.fast[lane]
-            fill_distribution(distribution, lane, memory.params, centre, slow, fast)
+            referred, own = predictors.predictions[WITH_REFERENCE, lane], means.own[lane]
+            fill_distribution(distribution, lane, memory.params, centre, slow, fast, referred, own)
             if is_decoder:
                 target = decoder_target(coder, lane)
                 value, start, end = find_value(distribution, lane, target, centre, slow, bits[lane])

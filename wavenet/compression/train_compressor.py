@@ -111,7 +111,7 @@ def draw_parts(
 def _part(
     clips: TrainingClips, start: int, end: int, first: int, context: int, samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Return one part; a recording that is too short is continued by zeros with an error of zero."""
+    """Return one part; zeros follow a recording that is too short."""
     available = min(end - first, samples)
     features, errors = clips.part(start, first - context, context + available)
     missing = samples - available

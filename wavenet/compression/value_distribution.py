@@ -8,12 +8,13 @@ whose interval contains a number. The rule:
     M    = sum over components i of n_i L((v - 1/2 - centre_i) / scale_i)
 
 n_i: integer weights whose sum is 2**16; L: the logistic function with the value 2**36 for 1
-(`exact_math.logistic`). C(lowest) = 0 and C(highest + 1) = 2**40. So every value is possible, with a
-share of 2**-14 divided evenly, and C rises by construction.
+(`exact_math.logistic`). C(lowest) = 0 and C(highest + 1) = 2**40. So every value is possible: they
+divide a share of 2**-14 evenly; and C rises by construction.
 
-The mixture has 8 components of the network and 4 adaptive ones around the prediction of the linear
-predictors. The network and each adaptive component are five experts; their weights are their
-likelihoods of the recent past.
+The mixture has 8 components of the network and 5 adaptive ones: four around the combined prediction
+of the linear predictors, one around that of the predictor with reference samples, which is exact if
+two channels are equal. The network and each adaptive component are six experts; their weights are
+their likelihoods of the recent past.
 
 Called by `stream_coder`, inlined into its loop.
 """
@@ -28,7 +29,7 @@ from wavenet.compression.range_coder import TOTAL_BITS
 from wavenet.engines.cpu.jit import inlined
 
 NETWORK_COMPONENTS = 8
-ADAPTIVE_COMPONENTS = 4
+ADAPTIVE_COMPONENTS = 5
 COMPONENTS = NETWORK_COMPONENTS + ADAPTIVE_COMPONENTS
 EXPERTS = 1 + ADAPTIVE_COMPONENTS
 MAX_BITS = 24  # of a sample
@@ -40,7 +41,12 @@ _FLOOR_SHIFT = _TO_TOTAL + TOTAL_BITS - _FLOOR_BITS
 _WHOLE = 1 << TOTAL_BITS
 
 _SMALLEST_SCALE = 0.02  # quantisation steps
-_NARROW, _WIDE = 0.35, 0.75  # scales of adaptive components, in units of the mean error
+_LIMIT, _LIMIT_OF_SPREAD = 100.0, 10.0  # of the parameters of the network
+_NARROW, _MEDIUM, _WIDE = (
+    0.35,
+    0.5,
+    0.75,
+)  # scales of adaptive components, in units of the mean error
 _MEMORY = 0.98  # share of the likelihood of the past that is kept per step
 _LEAST_SHARE = 0.002  # of an expert
 _LEAST_PROBABILITY = 2.0**-30
@@ -49,8 +55,8 @@ _LEAST_PROBABILITY = 2.0**-30
 class Distribution(NamedTuple):
     """The distributions of 16 lanes and the experts, changed in place.
 
-    `centres`, `inverses` (1 / scale), `shares` (of a component in its expert): (16, 12) float64.
-    `weights`: (16, 12) int64. `race`: (16, 5) float64, log2 of the likelihood of the recent past.
+    `centres`, `inverses` (1 / scale), `shares` (of a component in its expert): (16, 13) float64.
+    `weights`: (16, 13) int64. `race`: (16, 6) float64, log2 of the likelihood of the recent past.
     `spent`: (16, 2) float64, bits so far: of the network alone, of the mixture.
     `table`: `exact_math.LOGISTIC_TABLE`. `adapts`: (16,) int64, 0 for the network alone.
     """
@@ -80,6 +86,17 @@ def make_distribution(table: np.ndarray, adapts: np.ndarray) -> Distribution:
 
 
 @inlined
+def _bounded(value, limit):  # type: ignore[no-untyped-def]
+    """Return a float32 as float64 between -limit and limit; NaN becomes 0."""
+    value = float(value)
+    if value > limit:
+        return limit
+    if value < -limit:
+        return -limit
+    return value if value == value else 0.0
+
+
+@inlined
 def _expert_share(distribution, lane, expert):  # type: ignore[no-untyped-def]
     """Return the weight of an expert, of a sum of 1."""
     if distribution.adapts[lane] == 0:
@@ -95,37 +112,41 @@ def _expert_share(distribution, lane, expert):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def fill_distribution(distribution, lane, params, centre, slow, fast):  # type: ignore[no-untyped-def]
+def fill_distribution(distribution, lane, params, centre, slow, fast, referred, own):  # type: ignore[no-untyped-def]
     """Compute the mixture of the next sample of one lane.
 
     Args:
         params: of `network_step`, float32 (24 * 16,).
         centre, slow, fast: the combined prediction and the means of its errors, in steps.
+        referred, own: the same of the predictor with reference samples.
     """
-    best = params[lane]
+    best = _bounded(params[lane], _LIMIT)
     for i in range(1, NETWORK_COMPONENTS):
-        best = max(best, params[i * LANES + lane])
+        best = max(best, _bounded(params[i * LANES + lane], _LIMIT))
     total = 0.0
     for i in range(NETWORK_COMPONENTS):
-        value = exp2(float(params[i * LANES + lane]) - float(best))
+        value = exp2(_bounded(params[i * LANES + lane], _LIMIT) - best)
         distribution.shares[lane, i] = value
         total += value
     left = 1 << _WEIGHT_BITS
     share = _expert_share(distribution, lane, 0) * float(1 << _WEIGHT_BITS)
     for i in range(NETWORK_COMPONENTS):
         distribution.shares[lane, i] /= total
-        offset = float(params[(NETWORK_COMPONENTS + i) * LANES + lane])
-        spread = float(params[(2 * NETWORK_COMPONENTS + i) * LANES + lane])
-        distribution.centres[lane, i] = centre + slow * min(max(offset, -100.0), 100.0)
-        scale = slow * exp2(min(max(spread, -10.0), 10.0))
+        offset = _bounded(params[(NETWORK_COMPONENTS + i) * LANES + lane], _LIMIT)
+        spread = _bounded(params[(2 * NETWORK_COMPONENTS + i) * LANES + lane], _LIMIT_OF_SPREAD)
+        distribution.centres[lane, i] = centre + slow * offset
+        scale = slow * exp2(spread)
         distribution.inverses[lane, i] = 1.0 / max(scale, _SMALLEST_SCALE)
         weight = int(share * distribution.shares[lane, i])
         distribution.weights[lane, i] = weight
         left -= weight
     for n in range(ADAPTIVE_COMPONENTS):
         i = NETWORK_COMPONENTS + n
+        middle = centre
         scale = (fast if n < 2 else slow) * (_NARROW if n % 2 == 0 else _WIDE)
-        distribution.centres[lane, i] = centre
+        if n == ADAPTIVE_COMPONENTS - 1:
+            middle, scale = referred, own * _MEDIUM
+        distribution.centres[lane, i] = middle
         distribution.inverses[lane, i] = 1.0 / max(scale, _SMALLEST_SCALE)
         weight = int(_expert_share(distribution, lane, 1 + n) * float(1 << _WEIGHT_BITS))
         distribution.weights[lane, i] = weight
