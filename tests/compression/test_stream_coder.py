@@ -68,6 +68,7 @@ def _special_blocks():
             f"alternating {bits}": _block(np.where(np.arange(700) % 2, top, -top - 1), bits=bits),
             f"impulse {bits}": _block(impulse, bits=bits),
             f"noise {bits}": _block(noise, bits=bits),
+            f"repetition {bits}": _block(np.tile(noise[:35], 20), bits=bits),
             f"sine {bits}": _block(_sine(700, bits), bits=bits),
             f"wasted {bits}": _block(_sine(700, bits) >> 3 << 3, bits=bits),
             f"stereo {bits}": _block(_sine(700, bits), _sine(700, bits) - 3, bits=bits),
@@ -102,6 +103,15 @@ def test_sizes_are_as_expected(payloads):
         # three bits less, unless the signal is only a few steps
         if bits > 8:
             assert len(payloads[f"wasted {bits}"]) < len(payloads[f"sine {bits}"]) - 700 * 2.5 / 8
+
+
+def test_an_exact_repetition_is_nearly_free(coder):
+    """Deflate finds it; the predictors reach only 32 samples back."""
+    rng = np.random.default_rng(3)
+    repeated = np.tile(rng.integers(-30_000, 30_000, 100), 30)
+    assert len(coder.encode([_block(repeated)])[0]) < 1.5 * len(
+        coder.encode([_block(repeated[:100])])[0]
+    )
 
 
 def test_a_second_channel_that_follows_the_first_costs_little(coder):
@@ -198,7 +208,10 @@ def test_damaged_payloads_are_refused_or_decode_to_samples_in_range(coder, paylo
     assert refused > 50
 
 
-@pytest.mark.parametrize("payload", [b"", b"\1", b"\2\0", b"\1\x90", b"\1\0\x85", b"\1\x51\0"])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\1", b"\2\0", b"\1\x91", b"\1\0\x85", b"\1\x51\0", b"\1\x80\3abc", b"\1\xc0\0"],
+)
 def test_impossible_payloads_are_refused(coder, payload):
     with pytest.raises(CompressedFileError):
         coder.decode([payload], [BLOCKS["length 2 16"].form])

@@ -5,9 +5,10 @@ channel is a stream. The first channel is coded by itself, the others with the f
 16 streams are coded together, the longest first, and groups of 16 in threads.
 
 A payload begins with one byte: whether adaptive predictors take part. Then it has, per channel: one
-byte, bits that are zero in all samples (wasted bits), plus 64 if the
-stream is stored raw; the number of its bytes (LEB128), except for a stream without any bit; its
-bytes. `docs/reference/compressed-format.md` describes it.
+byte, the bits that are zero in all samples (wasted bits) plus how the stream is stored; the number
+of its bytes (LEB128), except for a stream without any bit; its bytes. A stream is stored as the
+shortest of three: coded by the network, deflated (which is best for exact repetitions), or raw.
+`docs/reference/compressed-format.md` describes it.
 
 Called by `block_windows`.
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from wavenet.compression.blocks import Block, BlockForm
 from wavenet.compression.compressed_file import encode_number, parse_numbers
+from wavenet.compression.compressed_header import deflate, inflate
 from wavenet.compression.compression_network import CompressionNetwork
 from wavenet.compression.lane_kernels import LANES
 from wavenet.compression.network_step import StepWeights, pack_weights
@@ -33,7 +35,7 @@ from wavenet.errors import CompressedFileError
 PROFILE = "exact-1"
 """The arithmetic of `stream_coder`; a change of any of its numbers needs a new name."""
 NETWORK_ALONE, ADAPTIVE = 0, 1  # first byte of a payload
-RAW = 64
+CODED, RAW, DEFLATED = 0, 64, 128  # how a stream is stored
 _BITS_MASK = 63
 _NUMBER_BYTES = 9  # of the longest LEB128
 
@@ -153,22 +155,10 @@ class NetworkBlockCoder:
     def _decode_group(
         self, jobs: Sequence[tuple["_CodedChannel", Stream]]
     ) -> list[NDArray[np.int32]]:
-        coded = [(c.data, stream) for c, stream in jobs if stream.bits > 0 and not c.is_raw]
-        decoded = iter(
-            decode_streams([d for d, _ in coded], [s for _, s in coded], self._weights)
-            if coded
-            else ()
-        )
-        results = []
-        for channel, _ in jobs:
-            if channel.bits == 0:
-                results.append(np.zeros(channel.samples, dtype=np.int32))
-            elif channel.is_raw:
-                whole = unpack_samples(channel.data, 1, SampleFormat(channel.bits + channel.wasted))
-                results.append(whole[0] >> channel.wasted)
-            else:
-                results.append(next(decoded))
-        return results
+        coded = [(c.data, stream) for c, stream in jobs if c.known is None]
+        data, streams = [d for d, _ in coded], [stream for _, stream in coded]
+        decoded = iter(decode_streams(data, streams, self._weights) if coded else ())
+        return [next(decoded) if c.known is None else c.known for c, _ in jobs]
 
     def _map(
         self,
@@ -196,14 +186,18 @@ class NetworkBlockCoder:
 
 @dataclass(frozen=True)
 class _CodedChannel:
-    """One channel of a payload; `bits` without the wasted ones."""
+    """One channel of a payload.
+
+    `bits`: without the wasted ones. `data`: of a coded stream. `known`: the samples without their
+    wasted bits, if the stream is not coded.
+    """
 
     samples: int
     bits: int
     wasted: int
-    is_raw: bool
     adapts: bool
     data: bytes
+    known: NDArray[np.int32] | None
 
     def stream(self, reference: NDArray[np.int32] | None) -> Stream:
         """Return the stream to decode."""
@@ -227,14 +221,18 @@ def _streams_of(block: Block, adapts: bool) -> list[Stream]:
 
 
 def _append_stream(payload: bytearray, stream: Stream, bits: int, encoded: EncodedStream) -> None:
+    """Append a stream in the shortest of its forms."""
     wasted = bits - stream.bits
-    data = encoded.data
-    if data is None:
-        data = pack_samples((stream.samples << wasted)[np.newaxis], SampleFormat(bits))
-        wasted |= RAW
-    payload.append(wasted)
-    if stream.bits > 0:
-        payload += encode_number(len(data)) + data
+    if stream.bits == 0:
+        payload.append(wasted)
+        return
+    raw = pack_samples((stream.samples << wasted)[np.newaxis], SampleFormat(bits))
+    forms = [(RAW, raw), (DEFLATED, deflate(raw))]
+    if encoded.data is not None:
+        forms.insert(0, (CODED, encoded.data))
+    kind, data = min(forms, key=lambda form: len(form[1]))
+    payload.append(wasted + kind)
+    payload += encode_number(len(data)) + data
 
 
 def _parse(payload: bytes, form: BlockForm) -> list[_CodedChannel]:
@@ -249,24 +247,37 @@ def _parse(payload: bytes, form: BlockForm) -> list[_CodedChannel]:
     for _ in range(form.channels):
         if at >= len(payload):
             raise CompressedFileError("a coded block ends too early")
-        kind, at = payload[at], at + 1
-        wasted, is_raw = kind & _BITS_MASK, bool(kind & RAW)
-        if kind > RAW + _BITS_MASK or wasted > form.bits or (is_raw and wasted == form.bits):
-            raise CompressedFileError(f"a coded block has an unknown kind of stream, {kind}")
-        size = 0
-        if wasted < form.bits:
-            number = parse_numbers(payload[at : at + _NUMBER_BYTES], 1)
-            if number is None:
-                raise CompressedFileError("a coded block has a stream of unknown length")
-            (size,), used = number
-            at += used
-        raw_size = form.samples * form.bits // 8
-        if size > raw_size or (is_raw and size != raw_size) or at + size > len(payload):
-            raise CompressedFileError(f"a coded block has a stream of {size:,} bytes")
-        data = payload[at : at + size]
+        wasted, kind, at = payload[at] & _BITS_MASK, payload[at] & ~_BITS_MASK, at + 1
         bits = form.bits - wasted
-        channels.append(_CodedChannel(form.samples, bits, wasted, is_raw, adapts, data))
-        at += size
+        if bits < 0 or kind not in (CODED, RAW, DEFLATED) or (bits == 0 and kind != CODED):
+            raise CompressedFileError(f"a coded block has an unknown form of stream, {kind}")
+        data, at = _stream_bytes(payload, at) if bits > 0 else (b"", at)
+        known = np.zeros(form.samples, np.int32) if bits == 0 else _plain(kind, data, form, wasted)
+        channels.append(_CodedChannel(form.samples, bits, wasted, adapts, data, known))
     if at != len(payload):
         raise CompressedFileError("a coded block has more bytes than its streams")
     return channels
+
+
+def _stream_bytes(payload: bytes, at: int) -> tuple[bytes, int]:
+    """Return the bytes of the stream at a place, and the place after it."""
+    number = parse_numbers(payload[at : at + _NUMBER_BYTES], 1)
+    if number is None:
+        raise CompressedFileError("a coded block has a stream of unknown length")
+    (size,), used = number
+    end = at + used + size
+    if end > len(payload):
+        raise CompressedFileError(f"a coded block has a stream of {size:,} bytes")
+    return payload[at + used : end], end
+
+
+def _plain(kind: int, data: bytes, form: BlockForm, wasted: int) -> NDArray[np.int32] | None:
+    """Return the samples, without wasted bits, of a stream that is not coded."""
+    if kind == CODED:
+        return None
+    size = form.samples * form.bits // 8
+    raw = data if kind == RAW else inflate(data, size)
+    if raw is None or len(raw) != size:
+        raise CompressedFileError("a coded block has a stream of another length")
+    samples: NDArray[np.int32] = unpack_samples(raw, 1, SampleFormat(form.bits))[0] >> wasted
+    return samples

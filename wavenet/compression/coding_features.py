@@ -36,8 +36,8 @@ _SMALLEST = 0.03  # smallest scale, in quantisation steps
 class FeatureState(NamedTuple):
     """Running means of 16 lanes, changed in place; float64 (16,), in quantisation steps.
 
-    `slow`, `fast`, `fastest`: means of |error| of the combined prediction. `own`: of the predictor with
-    reference samples. `level`: of |sample|.
+    `slow`, `fast`, `fastest`: means of |error| of the combined prediction. `own`: of the predictor
+    with reference samples. `level`: of |sample|.
     `skew`: of the error. `errors`: (predictors + 1, 16), the last errors. `last`: the last samples.
     `step`: (1,) int64, samples so far.
     """

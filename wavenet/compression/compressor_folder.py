@@ -52,17 +52,20 @@ def weights_hash(folder: Path) -> str:
     return hashlib.sha256(read_bytes(folder / WEIGHTS, MAX_WEIGHTS_BYTES)).hexdigest()
 
 
-def load_compressor(folder: str | Path = DEFAULT, adapts: bool = True) -> NetworkBlockCoder:
+def load_compressor(
+    folder: str | Path = DEFAULT, adapts: bool = True, threads: int | None = None
+) -> NetworkBlockCoder:
     """Read the folder of a compressor, by its path or its name.
 
     Args:
         adapts: whether adaptive predictors take part in the distribution, for encoding.
+        threads: None for all cores.
     Raises:
         CheckpointError: the folder or a file is missing or damaged, or the weights do not fit.
     """
     path = resolve_checkpoint(folder)
     network = load_network(path, COMPRESSOR)
-    return NetworkBlockCoder(network, path.name, weights_hash(path), adapts)
+    return NetworkBlockCoder(network, path.name, weights_hash(path), adapts, threads)
 
 
 @lru_cache(maxsize=4)
