@@ -114,10 +114,13 @@ def check_installation(programs: Path, folder: Path) -> None:
     effect = ["effects", "render", "b.wav", "--model", "overdrive", "--out", "c.wav"]
     run([wavenet, *effect], folder, environment)
     assert (folder / "c.wav").stat().st_size > 1600
-    print("commands: version, help, models, generate, speak and effects render work")
+    run([wavenet, "compress", "c.wav", "--out", "c.wnc"], folder, environment)
+    run([wavenet, "decompress", "c.wnc", "--out", "d.wav"], folder, environment)
+    assert (folder / "d.wav").read_bytes() == (folder / "c.wav").read_bytes()
+    print("commands: version, help, models, generate, speak, effects render, compress work")
     check_studio(wavenet, package, folder, environment)
     assert package_files(package) == before, "the program has written into its package"
-    sounds = {"a.wav", "b.wav", "c.wav"}
+    sounds = {"a.wav", "b.wav", "c.wav", "c.wnc", "d.wav"}
     assert {path.name for path in folder.iterdir()} <= {"home", "studio.log", *sounds}
 
 

@@ -14,8 +14,11 @@ import wavenet
 
 from .repository import ROOT, tracked_files
 
-SHIPPED = ("codes", "compare", "digits", "images", "kathleen", "overdrive", "strings", "vocoder")
-MAX_BYTES = 34_000_000  # before compression, by which weights hardly shrink
+SHIPPED = (
+    *("codes", "compare", "digits", "images", "kathleen", "lossless"),
+    *("overdrive", "strings", "vocoder"),
+)
+MAX_BYTES = 35_000_000  # before compression, by which weights hardly shrink
 
 
 def wheel_files() -> dict[str, Path]:

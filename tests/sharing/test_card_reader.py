@@ -99,6 +99,7 @@ def test_links_lead_to_web_pages_in_a_new_window():
 LICENCES = {
     "digits": "cc-by-sa-4.0",
     "kathleen": "cc0-1.0",
+    "lossless": "cc-by-sa-4.0",
     "overdrive": "bsd-3-clause",
     "strings": "cc0-1.0",
     "vocoder": "cc-by-sa-4.0",
@@ -109,7 +110,7 @@ def test_cards_of_this_project_are_rendered_completely():
     found = sorted(Path(__file__).parents[2].glob("checkpoints/*/README.md"))
     # checkpoints/compare is a collection, not a checkpoint
     cards = [path for path in found if (path.parent / "config.json").exists()]
-    assert len(cards) == 5
+    assert len(cards) == 6
     for path in cards:
         seen = check_harmless(render_html(read_card(path.parent)))
         assert {"h3", "h4", "table", "td", "pre", "a"} <= seen.tags
