@@ -42,7 +42,14 @@ RUNS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One set under one system; bits per sample of one channel."""
+    """One set under one system.
+
+    Attributes:
+        recordings: name of the set.
+        bits_per_sample: of one channel, of whole files.
+        network_bits: the same of the coded streams under the network alone, in theory.
+        coded_bits: of the coded streams, as they were written.
+    """
 
     recordings: str
     system: str
@@ -53,6 +60,7 @@ class Row:
     encode_seconds: float
     decode_seconds: float
     network_bits: float | None = None
+    coded_bits: float | None = None
 
 
 class CountingCoder(NetworkBlockCoder):
@@ -187,7 +195,8 @@ def measure_ours(name: str, coder: CountingCoder, paths: list[Path], folder: Pat
     for path, copy in zip(paths, restored, strict=True):
         assert path.read_bytes() == copy.read_bytes()
     size, samples = sum(path.stat().st_size for path in packed), count_samples(paths)
-    network = coder.total.network_bits / coder.total.samples if coder.total.samples else None
+    total = coder.total
+    counted = max(1, total.samples)
     return Row(
         "",
         name,
@@ -197,7 +206,8 @@ def measure_ours(name: str, coder: CountingCoder, paths: list[Path], folder: Pat
         8 * size / samples,
         middle - start,
         end - middle,
-        network,
+        total.network_bits / counted,
+        total.coded_bits / counted,
     )
 
 
@@ -227,7 +237,11 @@ def print_row(row: Row) -> None:
     print(
         f"{row.recordings:12} {row.system:14} {row.files:4} files {row.bytes:12,} bytes "
         f"{row.bits_per_sample:7.3f} bits {row.encode_seconds:8.2f} s {row.decode_seconds:8.2f} s"
-        + (f"  network alone {row.network_bits:.3f}" if row.network_bits is not None else ""),
+        + (
+            f"  streams {row.coded_bits:.3f}, network {row.network_bits:.3f}"
+            if row.coded_bits
+            else ""
+        ),
         flush=True,
     )
 
