@@ -3,7 +3,8 @@
     python benchmarks/compressor_training.py RECORDINGS --out FOLDER [--steps 7000]
 
 RECORDINGS is a folder with `fsdd/recordings`, `kathleen`, `ljspeech_more`, `instruments` and
-`klon`; sets that are missing are left out. FOLDER becomes a compressor; an interrupted training continues.
+`klon`; sets that are missing are left out. FOLDER becomes a compressor; an interrupted training
+continues.
 Features of all recordings need 4 GB in FOLDER while it is trained. The last line is one JSON
 document.
 """
