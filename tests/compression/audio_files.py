@@ -54,7 +54,7 @@ class DeltaCoder:
 
 def find_deltas(sha256: str) -> DeltaCoder:
     """Return the coder, as `load_block_coder`."""
-    if sha256 != SHA256:
+    if sha256 != SHA256[:32]:
         raise CompressedFileError(f"no coder {sha256[:8]}")
     return DeltaCoder()
 

@@ -96,7 +96,7 @@ def test_a_window_has_a_limit_of_samples(
 
 def test_samples_beyond_their_bits_are_refused() -> None:
     """A damaged payload may be decoded to any integers."""
-    identity = CoderIdentity(name="deltas", sha256=SHA256, profile="exact-1")
+    identity = CoderIdentity(name="deltas", sha256=SHA256[:32], profile="exact-1")
     results = []
     for value in (32_767, 32_768, -32_769, -32_768):
         block = Block(np.full((1, 500), value, np.int32), 16)
@@ -237,6 +237,25 @@ def test_a_file_is_never_much_larger_than_the_original(
     assert isinstance(result, CompressedFile)
     assert result.raw_blocks == result.blocks
     assert result.bytes_after <= 1.001 * result.bytes_before + 130
+
+
+class NamedCoder(DeltaCoder):
+    """Has the name of the default compressor, to which the format is adapted."""
+
+    name = "lossless"
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000])
+def test_the_overhead_of_a_short_recording_is_small(rate: int) -> None:
+    """A network compresses a spoken digit to about 3,000 bytes."""
+    samples = make_samples(1, 6400)
+    packed = io.BytesIO()
+    task = FileTask(io.BytesIO(make_wav(samples, rate=rate)), packed, "source", "packed")
+    (result,) = compress_files([task], NamedCoder())
+    assert isinstance(result, CompressedFile)
+    assert result.raw_blocks == 0
+    (payload,) = DeltaCoder().encode([Block(samples.astype(np.int32), 16)])
+    assert result.bytes_after - len(payload) <= 78
 
 
 def test_an_existing_file_is_kept(tmp_path: Path, write_wavs: Callable[..., list[Path]]) -> None:

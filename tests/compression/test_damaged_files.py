@@ -21,7 +21,6 @@ from tests.compression.audio_files import (
     make_samples,
     make_wav,
 )
-from wavenet.compression import compressed_header
 from wavenet.compression.compress_files import (
     CompressedFile,
     CompressionSettings,
@@ -38,7 +37,7 @@ from wavenet.compression.compressed_file import (
     parse_numbers,
     read_record,
 )
-from wavenet.compression.compressed_header import deflate, inflate
+from wavenet.compression.compressed_header import deflate, header_dictionary, inflate
 from wavenet.compression.decode_files import DecodedFile, verify_files
 from wavenet.compression.file_task import FailedFile
 from wavenet.compression.pcm_container import MAGIC
@@ -46,7 +45,7 @@ from wavenet.errors import CompressedFileError
 
 HEADER_FIELDS = {
     "format_version": 2,
-    "coder": {"name": "deltas", "sha256": SHA256, "profile": "exact-2"},
+    "coder": {"name": "deltas", "sha256": SHA256[:32], "profile": "exact-2"},
     "sample_rate": 8000,
     "channels": 1,
     "bits": 24,
@@ -74,13 +73,14 @@ def small_files() -> dict[str, bytes]:
     stereo = make_wav(np.arange(120).reshape(2, 60), after=chunk(b"LIST", b"abc"))
     return {
         "coded": pack(stereo),
+        "plain": pack(make_wav(np.arange(99)[None])),
         "raw": pack(make_aiff(make_samples(1, 50, 8), 8), with_coder=False),
         "without metadata": pack(stereo, keep_metadata=False),
         "empty": pack(make_wav(make_samples(1, 0))),
     }
 
 
-KINDS = ["coded", "raw", "without metadata", "empty"]
+KINDS = ["coded", "plain", "raw", "without metadata", "empty"]
 
 
 def check(content: bytes) -> DecodedFile | FailedFile:
@@ -167,6 +167,19 @@ def join(records: list[tuple[bytes, bytes]], header_crc: int | None = None) -> b
     return bytes(content)
 
 
+def header_payload(text: bytes, weights: bytes = bytes(16)) -> bytes:
+    """Return the payload of a header of any text."""
+    return weights + deflate(text, header_dictionary(weights))
+
+
+def read_fields(payload: bytes) -> dict[str, Any]:
+    """Return the fields of the payload of a header."""
+    fields: dict[str, Any] = json.loads(
+        inflate(payload[16:], 1 << 14, header_dictionary(payload[:16])) or b""
+    )
+    return fields
+
+
 def change_header(content: bytes, changes: dict[str, Any], keep_crc: bool = False) -> bytes:
     """Return a file with another header.
 
@@ -174,9 +187,8 @@ def change_header(content: bytes, changes: dict[str, Any], keep_crc: bool = Fals
         keep_crc: only the header has a new checksum.
     """
     (_, payload), *others = records_of(content)
-    dictionary = compressed_header._DICTIONARY
-    fields = json.loads(inflate(payload, 1 << 14, dictionary) or b"") | changes
-    new = (HEADER, deflate(json.dumps(fields).encode(), dictionary))
+    fields = read_fields(payload) | changes
+    new = (HEADER, header_payload(json.dumps(fields).encode()))
     old_crc = CompressedReader(io.BytesIO(content), "").header_crc
     return join([new, *others], old_crc if keep_crc else None)
 
@@ -227,10 +239,9 @@ def test_values_out_of_range_are_refused_with_their_field(field: str) -> None:
 @pytest.mark.parametrize("field", HEADER_FIELDS)
 def test_a_missing_field_is_refused(field: str) -> None:
     (_, payload), *others = records_of(small_files()["coded"])
-    dictionary = compressed_header._DICTIONARY
-    fields = json.loads(inflate(payload, 1 << 14, dictionary) or b"")
+    fields = read_fields(payload)
     del fields[field]
-    content = join([(HEADER, deflate(json.dumps(fields).encode(), dictionary)), *others])
+    content = join([(HEADER, header_payload(json.dumps(fields).encode())), *others])
     result = check(content)
     assert isinstance(result, FailedFile)
     assert field in result.error
@@ -252,14 +263,15 @@ def texts() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", texts())
 def test_hostile_headers_are_refused(name: str) -> None:
-    payload = deflate(texts()[name], compressed_header._DICTIONARY)
+    payload = header_payload(texts()[name])
     assert len(payload) < 5000
     assert isinstance(check(join([(HEADER, payload)])), FailedFile)
 
 
 def rearranged() -> Iterator[tuple[str, bytes]]:
     """Yield files whose records are in a wrong order, with correct checksums."""
-    content = pack(make_wav(make_samples(1, 40_000), after=b"behind"), block_seconds=1.1)
+    wav = make_wav(make_samples(1, 40_000), before=chunk(b"bext", b"x"), after=b"behind")
+    content = pack(wav, block_seconds=1.1)
     header, before, *blocks, after, end = records_of(content)
     assert len(blocks) == 3
     assert {kind for kind, _ in blocks} == {BLOCK}
@@ -276,10 +288,13 @@ def rearranged() -> Iterator[tuple[str, bytes]]:
     yield "no end", join([header, before, *blocks, after])
     yield "end twice", join([header, before, *blocks, after, end, end])
     yield "unknown record", join([header, before, *blocks, (b"X", b"abc"), after, end])
-    yield "wrong count", join([header, before, *blocks, after, (END, b"\x01\x01" + end[1][-32:])])
-    yield "no MD5 of the file", join([header, before, *blocks, after, (END, end[1][:-16])])
-    yield "other MD5 of the file", join([header, before, *blocks, after, (END, end[1][:-1] + b"x")])
-    yield "short end", join([header, before, *blocks, after, (END, end[1][:-17])])
+    yield "wrong count", join([header, before, *blocks, after, (END, b"\x01\x01" + end[1][-20:])])
+    yield "no MD5", join([header, before, *blocks, after, (END, end[1][:-20])])
+    yield "another CRC", join([header, before, *blocks, after, (END, end[1][:-1] + b"x")])
+    yield "no CRC", join([header, before, *blocks, after, (END, end[1][:-4])])
+    yield "bytes after twice", join([header, before, *blocks, after, after, end])
+    yield "short end", join([header, before, *blocks, after, (END, end[1][:-1])])
+    yield "long end", join([header, before, *blocks, after, (END, end[1] + b"x")])
 
 
 REARRANGED = dict(rearranged())
@@ -299,6 +314,16 @@ def test_a_block_in_a_wrong_place_is_named_before_the_end(name: str) -> None:
     assert "follows block" in result.error
 
 
+def test_a_plain_file_has_no_bytes_before_its_blocks() -> None:
+    header, block, end = records_of(small_files()["plain"])
+    after = (CONTAINER, deflate(b"behind"))
+    ending = (END, end[1] + zlib.crc32(b"behind").to_bytes(4, "little"))
+    assert isinstance(check(join([header, block, after, ending])), DecodedFile)
+    result = check(join([header, after, block, ending]))
+    assert isinstance(result, FailedFile)
+    assert "follows block" in result.error
+
+
 def test_a_record_of_a_later_version_may_be_skipped() -> None:
     header, *others = records_of(small_files()["coded"])
     result = check(join([header, (b"x", b"anything"), *others[:-1], (b"i", b""), others[-1]]))
@@ -309,7 +334,7 @@ def hostile_block(payload: bytes, **changes: Any) -> bytes:
     """Return a file with one block of any content."""
     content = change_header(small_files()["coded"], {"samples": None, **changes})
     header, before, *_ = records_of(content)
-    return join([header, before, (BLOCK, payload), (END, b"\x01\x01" + bytes(32))])
+    return join([header, before, (BLOCK, payload), (END, b"\x01\x01" + bytes(16))])
 
 
 BLOCKS = {
@@ -394,7 +419,7 @@ def test_a_window_of_silence_has_a_limit() -> None:
     blocks = [
         (BLOCK, encode_number(n) + encode_number(1 << 22) + b"\x01" + silence) for n in range(12)
     ]
-    content = join([header, before, *blocks, (END, b"\x01\x01" + bytes(32))])
+    content = join([header, before, *blocks, (END, b"\x01\x01" + bytes(16))])
     assert len(content) < 1 << 20
     assert peak_memory(lambda: check(content)) < 400 << 20
 

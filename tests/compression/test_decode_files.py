@@ -69,7 +69,7 @@ def test_other_formats_have_the_same_samples(
 
 def test_a_flac_has_the_md5_of_the_samples(tmp_path: Path, packed: bytes) -> None:
     restore(packed, tmp_path / "a.flac", "flac")
-    digest = records_of(packed)[-1][1][-32:-16]
+    digest = records_of(packed)[-1][1][-20:-4]
     assert digest in (tmp_path / "a.flac").read_bytes()[:64]
 
 
@@ -80,7 +80,7 @@ def test_a_wav_to_a_pipe_has_its_length_if_it_is_known(packed: bytes) -> None:
     assert target.getvalue() == make_wav(SAMPLES)
     unknown = change_header(packed, {"samples": None, "container": "none"})
     header, _, *blocks, _, (end, payload) = records_of(unknown)
-    unknown = join([header, *blocks, (end, payload[:-16])])
+    unknown = join([header, *blocks, (end, payload[:-4])])
     target = io.BytesIO()
     decompress_files([FileTask(io.BytesIO(unknown), target, "", "")], find_deltas)
     assert target.getvalue() == make_wav(SAMPLES)

@@ -5,10 +5,12 @@ decoded and compared with the original. Called by the command line and the Pytho
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from wavenet.compression.block_windows import (
     WINDOW_FILES,
@@ -18,9 +20,15 @@ from wavenet.compression.block_windows import (
     run_in_windows,
 )
 from wavenet.compression.blocks import Block, BlockCoder
-from wavenet.compression.compressed_file import CompressedWriter
-from wavenet.compression.compressed_header import CoderIdentity, CompressedHeader, longest_block
+from wavenet.compression.compressed_file import CompressedWriter, usual_header
+from wavenet.compression.compressed_header import (
+    WEIGHTS_BYTES,
+    CoderIdentity,
+    CompressedHeader,
+    longest_block,
+)
 from wavenet.compression.decode_files import DecodeJob, run_decode_jobs
+from wavenet.compression.decoded_target import DecodedTarget, OriginalTarget
 from wavenet.compression.file_task import FailedFile, FileTask, describe_error
 from wavenet.compression.pcm_samples import PcmDigest
 from wavenet.compression.pcm_source import PART_BYTES, PcmSource, open_pcm_source
@@ -155,6 +163,41 @@ def _complete(jobs: Sequence["CompressJob"], coder: BlockCoder | None) -> None:
                 job.fail(error)
 
 
+class CheckJob(DecodeJob):
+    """A `DecodeJob` that compares the restored file with the original, which has just been read.
+
+    Args:
+        source: the compressed file, at its start.
+        name: for messages.
+        md5: of the original; None if only its samples are stored.
+        on_samples: receives numbers of decoded samples.
+    """
+
+    def __init__(
+        self, source: BinaryIO, name: str, md5: bytes | None, on_samples: Callable[[int], None]
+    ):
+        super().__init__(source, name, on_samples=on_samples)
+        self._md5, self._restored = md5, _DigestStream()
+
+    def make_target(self, has_container: bool) -> DecodedTarget:
+        """Return a target that computes the MD5 of the restored file."""
+        return OriginalTarget(self.reader.header, self._restored)
+
+    def finish(self) -> None:
+        """Compare the MD5 of both files."""
+        super().finish()
+        if self._md5 not in (None, self._restored.digest()):
+            raise CompressedFileError("the bytes around its samples differ from the original")
+
+
+class _DigestStream:
+    """Computes the MD5 of what is written."""
+
+    def __init__(self) -> None:
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.write, self.digest = self._md5.update, self._md5.digest
+
+
 class CompressJob(FileJob[Block, tuple[bytes, bool]]):
     """The compression of one file.
 
@@ -188,6 +231,9 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
         )
         self._digest = PcmDigest(source.bits)
         header = self._make_header(source)
+        before = source.before
+        if header.container == "wav" and before == usual_header(header):
+            header, before = header.model_copy(update={"container": "plain_wav"}), b""
         self.output = PendingOutput(
             self.task.target,
             self.task.target_name,
@@ -196,8 +242,8 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
         )
         with self._writing():
             self._writer = CompressedWriter(self.output.stream, header)
-            for start in range(0, len(source.before), PART_BYTES):
-                self._writer.write_container(source.before[start : start + PART_BYTES])
+            for start in range(0, len(before), PART_BYTES):
+                self._writer.write_container(before[start : start + PART_BYTES])
         for samples in source.blocks(header.block_samples):
             self._digest.update(samples)
             self.streams += source.channels
@@ -217,13 +263,13 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
         with self._writing():
             for part in source.after():
                 self._writer.write_container(part)
-            self._writer.finish(self._digest.digest(), source.digest())
+            self._writer.finish(self._digest.digest())
             self.output.stream.flush()
         if source.samples not in (None, self._writer.samples):
             raise CompressedFileError(
                 f"{self.task.source_name} has changed while it was read; compress it again"
             )
-        self._bytes_before = source.size
+        self._bytes_before, self._md5 = source.size, source.digest()
         self._stack.close()
 
     def abort(self, error: BaseException) -> None:
@@ -232,10 +278,10 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
         if hasattr(self, "output"):
             self.output.abort(error)
 
-    def make_check(self) -> DecodeJob:
+    def make_check(self) -> "CheckJob":
         """Return the job that decodes the output and compares it with the source."""
         self.output.stream.seek(0)
-        return DecodeJob(self.output.stream, self.task.target_name, on_samples=self._advance)
+        return CheckJob(self.output.stream, self.task.target_name, self._md5, self._advance)
 
     def result(self) -> CompressedFile | FailedFile:
         """Return the result, after everything was done."""
@@ -253,7 +299,8 @@ class CompressJob(FileJob[Block, tuple[bytes, bool]]):
         coder = self._coder
         identity = None
         if coder is not None:
-            identity = CoderIdentity(name=coder.name, sha256=coder.sha256, profile=coder.profile)
+            digits = coder.sha256[: 2 * WEIGHTS_BYTES]
+            identity = CoderIdentity(name=coder.name, sha256=digits, profile=coder.profile)
         return make_config(
             CompressedHeader,
             self.task.source_name,

@@ -65,13 +65,13 @@ class FileEnd:
         samples: per channel, in all blocks.
         blocks: number of blocks.
         pcm_md5: of all samples, as `PcmDigest`.
-        file_md5: of the original file; None if only its samples are stored.
+        container_crc: CRC-32 of all stored bytes around the samples; None if there are none.
     """
 
     samples: int
     blocks: int
     pcm_md5: bytes
-    file_md5: bytes | None
+    container_crc: int | None
 
 
 Record = ContainerPart | StoredBlock | FileEnd
@@ -100,11 +100,13 @@ class CompressedWriter:
         self.size, self.blocks, self.samples = 0, 0, 0
         self._stream, self._header = stream, header
         self._start_crc = zlib.crc32(MAGIC)
+        self._container_crc: int | None = None
         self._write(MAGIC)
         self._start_crc = self._write_record(HEADER, pack_header(header))
 
     def write_container(self, part: bytes) -> None:
         """Append bytes around the samples: before the first block, or after the last one."""
+        self._container_crc = zlib.crc32(part, self._container_crc or 0)
         self._write_record(CONTAINER, deflate(part, container_dictionary(self._header)))
 
     def write_block(self, samples: int, data: bytes, is_coded: bool) -> None:
@@ -120,16 +122,17 @@ class CompressedWriter:
         self.blocks += 1
         self.samples += samples
 
-    def finish(self, pcm_md5: bytes, file_md5: bytes | None) -> None:
-        """Append the last record; arguments as in `FileEnd`."""
+    def finish(self, pcm_md5: bytes) -> None:
+        """Append the last record; `pcm_md5` as in `FileEnd`."""
         counts = encode_number(self.samples) + encode_number(self.blocks)
-        self._write_record(END, counts + pcm_md5 + (file_md5 or b""))
+        crc = self._container_crc
+        self._write_record(END, counts + pcm_md5 + (b"" if crc is None else pack_crc(crc)))
 
     def _write_record(self, kind: bytes, payload: bytes) -> int:
         """Write a record and return its checksum."""
         record = kind + encode_number(len(payload)) + payload
         crc = zlib.crc32(record, self._start_crc)
-        self._write(record + crc.to_bytes(4, "little"))
+        self._write(record + pack_crc(crc))
         return crc
 
     def _write(self, data: bytes) -> None:
@@ -190,7 +193,7 @@ class CompressedReader:
             elif isinstance(record, ContainerPart):
                 if self.header.container == "none":
                     raise self._error("it declares no container, but has one")
-                has_after = blocks > 0
+                has_after = blocks > 0 or self.header.container == "plain_wav"
             if isinstance(record, FileEnd):
                 self._check_end(record, blocks, samples)
                 yield record
@@ -219,8 +222,6 @@ class CompressedReader:
             )
         if self.header.samples not in (None, samples):
             raise self._error(f"{self.header.samples:,} samples are declared, {samples:,} found")
-        if (end.file_md5 is None) != (self.header.container == "none"):
-            raise self._error("its last record is that of another kind of file")
         if self._stream.read(1):
             raise CompressedFileError(
                 f"{self.name} has further bytes after its end; if several compressed files were "
@@ -232,9 +233,12 @@ class CompressedReader:
 
 
 def container_dictionary(header: CompressedHeader) -> bytes:
-    """Return the preset dictionary of the bytes around the samples: the usual header."""
-    if header.container != "wav":
-        return b""
+    """Return the preset dictionary of the bytes around the samples."""
+    return usual_header(header) if header.container == "wav" else b""
+
+
+def usual_header(header: CompressedHeader) -> bytes:
+    """Return the usual header of a WAV file with the samples of a compressed file."""
     rate, channels, bits = header.sample_rate, header.channels, header.bits
     size = None if header.samples is None else header.samples * channels * bits // 8
     return standard_wav_header(rate, channels, bits, size)
@@ -272,10 +276,10 @@ def _parse_end(payload: bytes) -> FileEnd | None:
     if counts is None:
         return None
     (samples, blocks), start = counts
-    digests = payload[start:]
-    if samples > MAX_SAMPLES or len(digests) not in (_MD5_BYTES, 2 * _MD5_BYTES):
+    digest, crc = payload[start : start + _MD5_BYTES], payload[start + _MD5_BYTES :]
+    if samples > MAX_SAMPLES or len(digest) < _MD5_BYTES or len(crc) not in (0, 4):
         return None
-    return FileEnd(samples, blocks, digests[:_MD5_BYTES], digests[_MD5_BYTES:] or None)
+    return FileEnd(samples, blocks, digest, int.from_bytes(crc, "little") if crc else None)
 
 
 def read_record(
@@ -336,6 +340,11 @@ def read_up_to(stream: ReadableStream, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def pack_crc(crc: int) -> bytes:
+    """Return the 4 bytes of a checksum."""
+    return crc.to_bytes(4, "little")
 
 
 def encode_number(value: int) -> bytes:

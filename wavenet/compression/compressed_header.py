@@ -19,23 +19,41 @@ MAX_BLOCK_SECONDS = 10
 SHORT_BLOCK = 1 << 16
 MAX_SAMPLES = 1 << 48  # per channel
 MAX_HEADER_BYTES = 1 << 14  # expanded
+WEIGHTS_BYTES = 16  # of the SHA-256 of the weights
 # Most of a header is the same in all files. Part of the format: it must not change.
-_DICTIONARY = (
-    b'{"format_version":1,"coder":null,"coder":{"name":"lossless","sha256":"'
-    b'","profile":"exact-1"},"sample_rate":96000,"sample_rate":16000,"sample_rate":48000,'
-    b'"sample_rate":44100,"channels":1,"channels":2,"bits":8,"bits":24,"bits":16,"samples":null,'
-    b'"block_samples":65536,"container":"sowt","container":"aiff","container":"none",'
-    b'"container":"wav","file_name":null}'
+_DICTIONARY_START = (
+    b'"channels":1,"bits":8,"container":"sowt","container":"aiff","container":"none",'
+    b'"container":"wav","samples":null}'
+    b'"sample_rate":96000,"channels":2,"bits":24,"block_samples":480000,'
+    b'"sample_rate":22050,"channels":1,"bits":16,"block_samples":110250,'
+    b'"sample_rate":24000,"channels":1,"bits":16,"block_samples":120000,'
+    b'"sample_rate":48000,"channels":1,"bits":16,"block_samples":240000,'
+    b'"sample_rate":48000,"channels":2,"bits":24,"block_samples":240000,'
+    b'"sample_rate":44100,"channels":1,"bits":16,"block_samples":220500,'
+    b'"sample_rate":44100,"channels":2,"bits":16,"block_samples":220500,'
+    b'"sample_rate":8000,"channels":1,"bits":16,"block_samples":40000,'
+    b'{"format_version":1,"coder":null,{"format_version":1,"coder":{"name":"lossless","sha256":"'
+)
+# between both are the digits of the SHA-256
+_DICTIONARY_END = (
+    b'","profile":"exact-1"},"sample_rate":16000,"channels":1,"bits":16,"block_samples":80000,'
+    b'"container":"plain_wav","file_name":null,"samples":'
 )
 
 ShortText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class CoderIdentity(StrictConfig):
-    """The coder that encoded the blocks; only the same one can decode them."""
+    """The coder that encoded the blocks; only the same one can decode them.
+
+    Attributes:
+        name: of the coder.
+        sha256: the first 32 hexadecimal digits of the SHA-256 of its weights.
+        profile: of its arithmetic.
+    """
 
     name: ShortText
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     profile: ShortText
 
 
@@ -48,10 +66,10 @@ class CompressedHeader(StrictConfig):
         sample_rate: Hz.
         channels: of each block.
         bits: per sample.
-        samples: per channel; None if it was not known, as from a pipe.
         block_samples: samples per channel of every block but the last, which may be shorter.
         container: of the original, whose bytes around the samples are kept.
         file_name: of the original, without folders; None if it is not stored.
+        samples: per channel; None if it was not known, as from a pipe.
     """
 
     format_version: Literal[1]
@@ -59,10 +77,10 @@ class CompressedHeader(StrictConfig):
     sample_rate: Annotated[int, Field(ge=1, le=MAX_RATE)]
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
     bits: Literal[8, 16, 24]
-    samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)] | None
     block_samples: Annotated[int, Field(ge=1, le=MAX_BLOCK_VALUES)]
     container: ContainerKind
     file_name: Annotated[str, Field(min_length=1, max_length=255)] | None
+    samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)] | None
 
     @model_validator(mode="after")
     def _check_block(self) -> Self:
@@ -91,8 +109,9 @@ def longest_block(sample_rate: int, channels: int) -> int:
 
 
 def pack_header(header: CompressedHeader) -> bytes:
-    """Return a header as compressed JSON."""
-    return deflate(header.model_dump_json().encode(), _DICTIONARY)
+    """Return a header as compressed JSON, after the bytes of the SHA-256 of the weights."""
+    weights = bytes.fromhex(header.coder.sha256) if header.coder else bytes(WEIGHTS_BYTES)
+    return weights + deflate(header.model_dump_json().encode(), header_dictionary(weights))
 
 
 def unpack_header(data: bytes, name: str) -> CompressedHeader:
@@ -104,13 +123,24 @@ def unpack_header(data: bytes, name: str) -> CompressedHeader:
     Raises:
         CompressedFileError: it is damaged, too large or not valid.
     """
-    text = inflate(data, MAX_HEADER_BYTES, _DICTIONARY)
+    weights, packed = data[:WEIGHTS_BYTES], data[WEIGHTS_BYTES:]
+    text = inflate(packed, MAX_HEADER_BYTES, header_dictionary(weights))
     if text is None:
         raise CompressedFileError(f"{name} is damaged: its header cannot be expanded")
     try:
         return parse_config(CompressedHeader, text, f"{name}: its header")
     except ConfigError as error:
         raise CompressedFileError(str(error)) from None
+
+
+def header_dictionary(weights: bytes) -> bytes:
+    """Return the preset dictionary of a header.
+
+    Args:
+        weights: the first 16 bytes of the SHA-256 of the weights, so that its digits, which no
+            program can compress, need no further bytes.
+    """
+    return _DICTIONARY_START + weights.hex().encode() + _DICTIONARY_END
 
 
 def deflate(data: bytes, dictionary: bytes = b"") -> bytes:

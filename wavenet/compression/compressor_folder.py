@@ -1,8 +1,8 @@
 """Load and save a compressor: a folder with config.json and model.safetensors.
 
-The files are checked by `network_folder`. A compressed file names the SHA-256 of the weights, by
-which the compressor is found among those that are installed. Called by the command line, the Python
-interface and the studio.
+The files are checked by `network_folder`. A compressed file names the first half of the SHA-256 of
+the weights, by which the compressor is found among those that are installed. Called by the command
+line, the Python interface and the studio.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def load_block_coder(sha256: str | None = None) -> NetworkBlockCoder:
     """Return the coder for new files, or the one of a compressed file.
 
     Args:
-        sha256: of the weights; None for the default compressor.
+        sha256: of the weights, or its first 32 digits; None for the default compressor.
     Raises:
         CompressedFileError: no compressor with these weights is installed.
         CheckpointError: the default compressor is missing or damaged.
@@ -82,7 +82,7 @@ def load_block_coder(sha256: str | None = None) -> NetworkBlockCoder:
         return load_compressor(DEFAULT)
     for folder in list_compressors().values():
         try:
-            if weights_hash(folder) == sha256:
+            if weights_hash(folder).startswith(sha256):
                 return load_compressor(folder)
         except CheckpointError:
             continue

@@ -6,6 +6,7 @@ command line, the Python interface, and `compress_files` for its verification.
 """
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,7 @@ from wavenet.compression.compressed_header import CompressedHeader
 from wavenet.compression.decoded_target import (
     DecodedTarget,
     FlacTarget,
+    NoTarget,
     OriginalTarget,
     WavTarget,
 )
@@ -46,7 +48,7 @@ from wavenet.progress import NoProgress, Progress
 
 # original: the same file, or WAV if only the samples are stored
 OutputFormat = Literal["original", "wav", "flac"]
-_SUFFIXES = {"wav": ".wav", "none": ".wav", "aiff": ".aif", "sowt": ".aifc"}
+_SUFFIXES = {"wav": ".wav", "plain_wav": ".wav", "none": ".wav", "aiff": ".aif", "sowt": ".aifc"}
 EXPECTED = "a compressed file (.wnc)"
 
 
@@ -208,12 +210,12 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
         self._next: Record | BlockToDecode | None = None
 
     def make_target(self, has_container: bool) -> DecodedTarget:
-        """Return the target; here one that only computes the MD5.
+        """Return the target; here none.
 
         Args:
             has_container: whether the bytes before the samples are complete.
         """
-        return OriginalTarget(self.reader.header, None)
+        return NoTarget()
 
     def items(self) -> Iterator[BlockToDecode]:
         """Open the files and yield the blocks."""
@@ -222,28 +224,33 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
             source = self._stack.enter_context(open_regular_file(source, EXPECTED))
         self.reader = CompressedReader(source, self.name)
         self._digest = PcmDigest(self.reader.header.bits)
-        has_container = True
+        self._container_crc: int | None = None
+        self._has_container = True
         if self._recover:
             recovered = RecoveredRecords(source, self.reader)
             self._records: Iterator[Record | BlockToDecode] = recovered.records()
             self.notes += recovered.notes
-            has_container = recovered.has_container
+            self._has_container = recovered.has_container
         else:
             self._records = self.reader.records()
         with self.writing():
-            self.target = self.make_target(has_container)
+            self.target = self.make_target(self._has_container)
         has_blocks = False
         for record in self._records:
             if isinstance(record, StoredBlock | BlockToDecode):
                 has_blocks = True
                 yield self._to_decode(record) if isinstance(record, StoredBlock) else record
             elif isinstance(record, ContainerPart) and not has_blocks:
-                with self.writing():
-                    self.target.write_container(record.data)
+                self._write_container(record)
             else:
                 # the blocks before it are not yet written
                 self._next = record
                 return
+
+    def _write_container(self, part: ContainerPart) -> None:
+        self._container_crc = zlib.crc32(part.data, self._container_crc or 0)
+        with self.writing():
+            self.target.write_container(part.data)
 
     def _to_decode(self, block: StoredBlock) -> BlockToDecode:
         coder = self.reader.header.coder
@@ -268,8 +275,7 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
         record = self._next
         while record is not None:
             if isinstance(record, ContainerPart):
-                with self.writing():
-                    self.target.write_container(record.data)
+                self._write_container(record)
             elif isinstance(record, FileEnd):
                 end = record
             record = next(self._records, None)
@@ -279,19 +285,17 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
         self._stack.close()
 
     def _compare(self, end: FileEnd | None) -> None:
-        """Compare the MD5 of the samples and of the file with those of the last record."""
-        if end is None or self.damaged:
+        """Compare the checksums of the whole file with those of the last record."""
+        if end is None:
             return
-        digest = self.target.digest() if end.file_md5 is not None else None
-        problem = ""
-        if end.pcm_md5 != self._digest.digest():
-            problem = "its samples differ from those that were compressed"
-        elif digest is not None and end.file_md5 != digest:
-            problem = "the bytes around its samples differ from those of the original"
-        if problem and not self._recover:
-            raise CompressedFileError(f"{self.name} is damaged: {problem}")
-        if problem:
-            self.notes.append(problem)
+        problems = []
+        if not self.damaged and end.pcm_md5 != self._digest.digest():
+            problems.append("its samples differ from those that were compressed")
+        if self._has_container and end.container_crc != self._container_crc:
+            problems.append("the bytes around its samples differ from those of the original")
+        if problems and not self._recover:
+            raise CompressedFileError(f"{self.name} is damaged: {problems[0]}")
+        self.notes += problems
 
     def abort(self, error: BaseException) -> None:
         """Close the source."""

@@ -5,7 +5,6 @@ file. Called by `decode_files`.
 """
 
 import errno
-import hashlib
 import os
 import struct
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavenet.compression.compressed_file import usual_header
 from wavenet.compression.compressed_header import CompressedHeader
 from wavenet.compression.pcm_container import sample_format, standard_wav_header
 from wavenet.compression.pcm_samples import pack_samples
@@ -40,9 +40,24 @@ class DecodedTarget(Protocol):
         """Complete the file."""
         ...
 
-    def digest(self) -> bytes | None:
-        """Return the MD5 of the written file; None if it is not the original file."""
-        ...
+
+class WritableStream(Protocol):
+    """What is needed of a file or a pipe."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class NoTarget:
+    """Receives a file that is only checked; methods as `DecodedTarget`."""
+
+    def write_container(self, part: bytes) -> None:
+        """Do nothing."""
+
+    def write(self, samples: NDArray[Any]) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
 
 
 class OriginalTarget:
@@ -50,33 +65,25 @@ class OriginalTarget:
 
     Args:
         header: of the compressed file.
-        stream: receives the file; None: only its MD5 is computed.
+        stream: receives the file.
     """
 
-    def __init__(self, header: CompressedHeader, stream: BinaryIO | None):
+    def __init__(self, header: CompressedHeader, stream: WritableStream):
         self._form = sample_format(header.container, header.bits)
         self._stream = stream
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        if header.container == "plain_wav":
+            stream.write(usual_header(header))
 
     def write_container(self, part: bytes) -> None:
         """Write bytes around the samples."""
-        self._write(part)
+        self._stream.write(part)
 
     def write(self, samples: NDArray[Any]) -> None:
         """Write a block."""
-        self._write(pack_samples(samples, self._form))
+        self._stream.write(pack_samples(samples, self._form))
 
     def finish(self) -> None:
         """Do nothing."""
-
-    def digest(self) -> bytes | None:
-        """Return the MD5 of the file."""
-        return self._md5.digest()
-
-    def _write(self, data: bytes) -> None:
-        self._md5.update(data)
-        if self._stream is not None:
-            self._stream.write(data)
 
 
 class WavTarget:
@@ -121,10 +128,6 @@ class WavTarget:
                 self._stream.seek(position)
                 self._stream.write(struct.pack("<I", value))
             self._stream.seek(0, 2)
-
-    def digest(self) -> bytes | None:
-        """Return None: this is not the original file."""
-        return None
 
     def _check_size(self, size: int) -> None:
         if size > MAX_WAV_DATA:
@@ -176,10 +179,6 @@ class FlacTarget:
         self._file.close()
         if self._written and soundfile.info(self._path).frames != self._written:
             raise _disk_full()
-
-    def digest(self) -> bytes | None:
-        """Return None: this is not the original file."""
-        return None
 
 
 def _disk_full() -> OSError:

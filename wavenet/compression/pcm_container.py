@@ -30,13 +30,14 @@ _AIFF_ORDERS: dict[bytes, Literal["aiff", "sowt"]] = {
     b"twos": "aiff",
     b"sowt": "sowt",
 }
-# The bytes around the samples: none, or those of WAV, AIFF, or AIFF-C in little-endian order.
-ContainerKind = Literal["none", "wav", "aiff", "sowt"]
+# The bytes around the samples: none; those of WAV, AIFF, or AIFF-C in little-endian order; or those
+# of a WAV file that begins with exactly `standard_wav_header`, which is not stored.
+ContainerKind = Literal["none", "wav", "plain_wav", "aiff", "sowt"]
 
 
 def sample_format(kind: ContainerKind, bits: int) -> SampleFormat:
     """Return how a container stores its samples; without a container, as a WAV file does."""
-    if kind in ("wav", "none"):
+    if kind in ("wav", "plain_wav", "none"):
         return SampleFormat(bits, "little", is_unsigned=bits == 8)
     return SampleFormat(bits, "big" if kind == "aiff" else "little")
 

@@ -130,7 +130,7 @@ class RecoveredRecords:
                 self._end = record
             elif isinstance(record, StoredBlock):
                 self._blocks.setdefault(record.index, position)
-            elif not self._blocks and not is_damaged:
+            elif not self._blocks and not is_damaged and self._header.container != "plain_wav":
                 self._before.append(position)
             else:
                 self._after.append(position)
@@ -138,6 +138,8 @@ class RecoveredRecords:
 
     def _check_container(self) -> bool:
         """Return whether the bytes before the samples are a whole header of the original."""
+        if self._header.container == "plain_wav":
+            return True
         before = bytearray()
         for position in self._before:
             part = self._require(position)
