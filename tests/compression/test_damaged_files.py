@@ -113,13 +113,11 @@ def test_a_file_that_ends_early_is_detected_at_every_byte(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("more", [b"\0", b"E", MAGIC, None], ids=["zero", "E", "magic", "twice"])
-def test_bytes_after_the_end_are_detected(kind: str, more: bytes | None) -> None:
-    """Joined files are refused, so that none of them is lost silently."""
-    content = small_files()[kind]
-    result = check(content + (content if more is None else more))
+@pytest.mark.parametrize("more", [b"\0", b"E", MAGIC[:4], MAGIC], ids=["0", "E", "WNC", "magic"])
+def test_bytes_after_the_end_are_detected(kind: str, more: bytes) -> None:
+    result = check(small_files()[kind] + more)
     assert isinstance(result, FailedFile)
-    assert "after its end" in result.error
+    assert result.error
 
 
 def test_bursts_and_replaced_bytes_are_detected() -> None:

@@ -181,7 +181,7 @@ class CheckJob(DecodeJob):
 
     def make_target(self, has_container: bool) -> DecodedTarget:
         """Return a target that computes the MD5 of the restored file."""
-        return OriginalTarget(self.reader.header, self._restored)
+        return OriginalTarget(self.header, self._restored)
 
     def finish(self) -> None:
         """Compare the MD5 of both files."""

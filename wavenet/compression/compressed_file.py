@@ -31,6 +31,7 @@ _MAX_HEADER_RECORD = 4096
 _MAX_OPTIONAL_RECORD = 1 << 20
 # Index, number of samples and mode of a block; what deflate adds to data that it cannot compress.
 _RECORD_MARGIN = 1024
+_HEAD_BYTES = 16  # kind, length and index of a block
 
 
 @dataclass(frozen=True)
@@ -151,14 +152,15 @@ class CompressedReader:
     Args:
         stream: at the start of the file.
         name: for messages.
+        magic: the first bytes, if they were read already.
     Raises:
         CompressedFileError: this is no compressed file, or its header is damaged.
     """
 
-    def __init__(self, stream: ReadableStream, name: str):
+    def __init__(self, stream: ReadableStream, name: str, magic: bytes = b""):
         self.name = name
         self._stream = stream
-        magic = read_up_to(stream, len(MAGIC))
+        magic = magic or read_up_to(stream, len(MAGIC))
         if magic[:-1] != MAGIC[:-1]:
             raise CompressedFileError(
                 f"{name} is no compressed file: expected one that `wavenet compress` wrote"
@@ -177,8 +179,7 @@ class CompressedReader:
         """Yield all records in their order, up to and including the last one.
 
         Raises:
-            CompressedFileError: a record is damaged, missing, repeated or in a wrong place, or
-                bytes follow the last one.
+            CompressedFileError: a record is damaged, missing, repeated or in a wrong place.
         """
         blocks = samples = 0
         is_last = has_after = False
@@ -213,6 +214,17 @@ class CompressedReader:
             raise self._error(f"a record of kind {kind!r} is not valid")
         return record
 
+    def next_part(self) -> "CompressedReader | None":
+        """Return the reader of the file that was joined to this one; None at the end.
+
+        Raises:
+            CompressedFileError: other bytes follow.
+        """
+        magic = read_up_to(self._stream, len(MAGIC))
+        if magic and magic[:-1] != MAGIC[:-1]:
+            raise self._error("it has further bytes after its end")
+        return CompressedReader(self._stream, self.name, magic) if magic else None
+
     def _check_end(self, end: FileEnd, blocks: int, samples: int) -> None:
         """Compare the counts of the last record with what was read."""
         if (end.blocks, end.samples) != (blocks, samples):
@@ -222,11 +234,6 @@ class CompressedReader:
             )
         if self.header.samples not in (None, samples):
             raise self._error(f"{self.header.samples:,} samples are declared, {samples:,} found")
-        if self._stream.read(1):
-            raise CompressedFileError(
-                f"{self.name} has further bytes after its end; if several compressed files were "
-                "joined, separate them again"
-            )
 
     def _error(self, what: str) -> CompressedFileError:
         return CompressedFileError(f"{self.name} is damaged: {what}")
@@ -316,6 +323,26 @@ def read_record(
     if crc != int.from_bytes(stored, "little"):
         raise CompressedFileError(f"{name} is damaged: a checksum is wrong")
     return kind, payload, crc
+
+
+def skip_to_block(stream: BinaryIO, reader: CompressedReader, index: int) -> None:
+    """Move to the record of a block, or to the last record of the file.
+
+    Raises:
+        CompressedFileError: the file is cut short, or the length of a record is not possible.
+    """
+    while True:
+        position = stream.tell()
+        head = stream.read(_HEAD_BYTES)
+        kind, length = head[:1], parse_numbers(head[1:], 1)
+        if length is None or length[0][0] > max_record_bytes(kind, reader.header):
+            raise CompressedFileError(f"{reader.name} is cut short or damaged")
+        found = parse_numbers(head[1 + length[1] :], 1)
+        is_earlier = kind == BLOCK and found is not None and found[0][0] < index
+        if (kind == BLOCK and not is_earlier) or kind == END:
+            stream.seek(position)
+            return
+        stream.seek(position + 1 + length[1] + length[0][0] + 4)
 
 
 def max_record_bytes(kind: bytes, header: CompressedHeader | None) -> int:

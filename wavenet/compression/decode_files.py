@@ -6,7 +6,7 @@ command line, the Python interface, and `compress_files` for its verification.
 """
 
 import contextlib
-import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +40,7 @@ from wavenet.compression.decoded_target import (
     WavTarget,
 )
 from wavenet.compression.file_task import FailedFile, FileTask, describe_error
-from wavenet.compression.pcm_samples import PcmDigest
+from wavenet.compression.joined_files import CheckedPart, check_same_form, read_joined_header
 from wavenet.compression.pending_output import PendingOutput
 from wavenet.compression.recover_blocks import RecoveredRecords
 from wavenet.errors import CompressedFileError
@@ -78,6 +78,7 @@ class DecodedFile:
         channels, bits: of the samples.
         samples: per channel.
         is_original: whether the original file is restored byte for byte.
+        parts: number of compressed files that were joined; 1 for a single one.
         damaged: what could not be recovered.
         notes: sentences about other damage of a recovered file.
     """
@@ -89,6 +90,7 @@ class DecodedFile:
     bits: int
     samples: int
     is_original: bool
+    parts: int = 1
     damaged: tuple[DamagedPart, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -104,13 +106,13 @@ class DecodedFile:
 
 
 def read_header(source: Path) -> CompressedHeader:
-    """Return the header of a compressed file.
+    """Return the header of a compressed file; of joined files one for all of them.
 
     Raises:
         AudioError, CompressedFileError: it cannot be read, or is no compressed file.
     """
     with open_regular_file(source, EXPECTED) as handle:
-        return CompressedReader(handle, str(source)).header
+        return read_joined_header(handle, str(source))[0]
 
 
 def restored_name(
@@ -183,6 +185,8 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
     """The decoding of one file, and the comparison with its checksums.
 
     Attributes:
+        header: of the file; of joined files one for all of them.
+        parts: number of joined files; 1 if the file is a single one.
         samples: per channel, decoded so far.
         damaged, notes: as in `DecodedFile`.
 
@@ -193,7 +197,7 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
         on_samples: receives numbers of decoded samples.
     """
 
-    reader: CompressedReader
+    header: CompressedHeader
 
     def __init__(
         self,
@@ -202,12 +206,15 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
         recover: bool = False,
         on_samples: Callable[[int], None] = lambda samples: None,
     ):
-        self.name, self.samples = name, 0
+        self.name, self.samples, self.parts = name, 0, 1
         self.damaged: list[DamagedPart] = []
         self.notes: list[str] = []
         self._source, self._recover, self._on_samples = source, recover, on_samples
         self._stack = contextlib.ExitStack()
         self._next: Record | BlockToDecode | None = None
+        self._parts_read = 0
+        # parts whose blocks are not yet decoded
+        self._open_parts: deque[CheckedPart] = deque()
 
     def make_target(self, has_container: bool) -> DecodedTarget:
         """Return the target; here none.
@@ -222,38 +229,69 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
         source = self._source
         if isinstance(source, Path):
             source = self._stack.enter_context(open_regular_file(source, EXPECTED))
-        self.reader = CompressedReader(source, self.name)
-        self._digest = PcmDigest(self.reader.header.bits)
-        self._container_crc: int | None = None
+        joined = None
+        if source.seekable() and not self._recover:
+            joined = read_joined_header(source, self.name)
+        self._reader = CompressedReader(source, self.name)
+        self.header, self.parts = joined or (self._reader.header, 1)
         self._has_container = True
+        self._records: Iterator[Record | BlockToDecode] = self._reader.records()
         if self._recover:
-            recovered = RecoveredRecords(source, self.reader)
-            self._records: Iterator[Record | BlockToDecode] = recovered.records()
+            recovered = RecoveredRecords(source, self._reader)
+            self._records = recovered.records()
             self.notes += recovered.notes
             self._has_container = recovered.has_container
-        else:
-            self._records = self.reader.records()
         with self.writing():
             self.target = self.make_target(self._has_container)
+        is_alone = self._recover or (self.parts == 1 and not isinstance(self.target, NoTarget))
+        yield from self._read_part(is_alone)
+        while not is_alone and self._open_next_part():
+            yield from self._read_part(is_alone)
+
+    def _read_part(self, is_alone: bool) -> Iterator[BlockToDecode]:
+        """Yield the blocks of a part.
+
+        Args:
+            is_alone: whether this is the whole file, so that the bytes after its samples are read
+                when its blocks are written.
+        """
+        part = CheckedPart(self._reader.header)
+        self._open_parts.append(part)
+        self._parts_read += 1
+        self.parts = max(self.parts, self._parts_read)
         has_blocks = False
         for record in self._records:
             if isinstance(record, StoredBlock | BlockToDecode):
                 has_blocks = True
                 yield self._to_decode(record) if isinstance(record, StoredBlock) else record
-            elif isinstance(record, ContainerPart) and not has_blocks:
-                self._write_container(record)
-            else:
-                # the blocks before it are not yet written
+            elif is_alone and (has_blocks or isinstance(record, FileEnd)):
                 self._next = record
                 return
+            else:
+                self._receive(part, record)
+        if not has_blocks:  # many such parts would need much memory
+            self._compare(self._open_parts.pop())
 
-    def _write_container(self, part: ContainerPart) -> None:
-        self._container_crc = zlib.crc32(part.data, self._container_crc or 0)
-        with self.writing():
-            self.target.write_container(part.data)
+    def _open_next_part(self) -> bool:
+        """Continue with the file that was joined to the last one; return whether there is one."""
+        reader = self._reader.next_part()
+        if reader is None:
+            return False
+        check_same_form(self.header, reader.header, self.name)
+        self._reader, self._records = reader, reader.records()
+        return True
+
+    def _receive(self, part: CheckedPart, record: Record | BlockToDecode) -> None:
+        """Receive a record that is no block."""
+        if isinstance(record, ContainerPart):
+            part.receive_container(record.data)
+            with self.writing():
+                self.target.write_container(record.data)
+        elif isinstance(record, FileEnd):
+            part.end = record
 
     def _to_decode(self, block: StoredBlock) -> BlockToDecode:
-        coder = self.reader.header.coder
+        coder = self._reader.header.coder
         return BlockToDecode(block.index, block.form, block, coder, self.name)
 
     def accept(self, item: BlockToDecode, result: Decoded) -> None:
@@ -263,7 +301,9 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
                 raise result
             self.damaged.append(DamagedPart(item.index, self.samples, item.form.samples))
             result = np.zeros((item.form.channels, item.form.samples), np.int32)
-        self._digest.update(result)
+        while self._open_parts[0].is_complete:
+            self._compare(self._open_parts.popleft())
+        self._open_parts[0].receive(result)
         with self.writing():
             self.target.write(result)
         self.samples += item.form.samples
@@ -271,28 +311,26 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
 
     def finish(self) -> None:
         """Write the bytes after the samples, and compare the checksums."""
-        end: FileEnd | None = None
         record = self._next
         while record is not None:
-            if isinstance(record, ContainerPart):
-                self._write_container(record)
-            elif isinstance(record, FileEnd):
-                end = record
+            self._receive(self._open_parts[0], record)
             record = next(self._records, None)
         with self.writing():
             self.target.finish()
-        self._compare(end)
+        for part in self._open_parts:
+            self._compare(part)
+        if not self._recover and self._reader.next_part() is not None:
+            raise CompressedFileError(
+                f"{self.name} consists of joined files, which are not decoded from a pipe; save it "
+                "as a file first"
+            )
         self._stack.close()
 
-    def _compare(self, end: FileEnd | None) -> None:
-        """Compare the checksums of the whole file with those of the last record."""
-        if end is None:
-            return
-        problems = []
-        if not self.damaged and end.pcm_md5 != self._digest.digest():
-            problems.append("its samples differ from those that were compressed")
-        if self._has_container and end.container_crc != self._container_crc:
-            problems.append("the bytes around its samples differ from those of the original")
+    def _compare(self, part: CheckedPart) -> None:
+        """Compare the checksums of a part with those of its last record."""
+        samples, container = part.problems()
+        found = [*([] if self.damaged else [samples]), *([container] * self._has_container)]
+        problems = [problem for problem in found if problem]
         if problems and not self._recover:
             raise CompressedFileError(f"{self.name} is damaged: {problems[0]}")
         self.notes += problems
@@ -333,7 +371,7 @@ class RestoreJob(DecodeJob):
 
     def make_target(self, has_container: bool) -> DecodedTarget:
         """Create the output and return its target."""
-        header, task = self.reader.header, self._task
+        header, task = self.header, self._task
         is_original = header.container != "none" and self._format == "original" and has_container
         self._is_original = is_original
         if task.target is None:
@@ -375,15 +413,16 @@ class RestoreJob(DecodeJob):
         task = self._task
         if self.error is not None:
             return FailedFile(task.source_name, describe_error(self.error, task.source_name))
-        header = self.reader.header
+        header = self.header
         is_original = self._is_original and not self.damaged and not self.notes
         return DecodedFile(
             task.source_name,
             None if task.target is None else task.target_name,
-            *(header.sample_rate, header.channels, header.bits, self.samples, is_original),
-            *(tuple(self.damaged), tuple(self.notes)),
+            *(header.sample_rate, header.channels, header.bits, self.samples),
+            *(is_original, self.parts, tuple(self.damaged), tuple(self.notes)),
         )
 
     def _advance(self, samples: int) -> None:
-        if self.reader.header.samples:
-            self._progress.advance(samples / self.reader.header.samples)
+        # the length of joined files from a pipe is not known
+        if self.header.samples and self.samples <= self.header.samples:
+            self._progress.advance(samples / self.header.samples)

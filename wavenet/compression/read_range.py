@@ -6,9 +6,7 @@ the whole file; the checksums of the blocks that are decoded are. Called by prog
 show a part of a long recording.
 """
 
-import io
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +19,12 @@ from wavenet.compression.block_windows import (
     decode_blocks,
 )
 from wavenet.compression.compressed_file import (
-    BLOCK,
-    END,
     CompressedReader,
     FileEnd,
     StoredBlock,
-    max_record_bytes,
-    parse_numbers,
+    skip_to_block,
 )
 from wavenet.errors import CompressedFileError, ConfigError
-
-_HEAD_BYTES = 16  # kind, length and index of a block
 
 
 def read_range(path: Path, start: int, stop: int, find_coder: FindCoder) -> NDArray[np.int32]:
@@ -56,26 +49,10 @@ def read_range(path: Path, start: int, stop: int, find_coder: FindCoder) -> NDAr
         first = start // step
         parts = [np.zeros((reader.header.channels, 0), np.int32)]
         if start < stop:
-            _skip_to_block(handle, reader, first)
+            skip_to_block(handle, reader, first)
             parts += _decode_until(reader, stop, find_coder)
     samples = np.concatenate(parts, axis=1)
     return samples[:, start - first * step : stop - first * step]
-
-
-def _skip_to_block(handle: BinaryIO, reader: CompressedReader, index: int) -> None:
-    """Move to the record of a block, or to the last record of the file."""
-    while True:
-        position = handle.tell()
-        head = handle.read(_HEAD_BYTES)
-        kind, length = head[:1], parse_numbers(head[1:], 1)
-        if length is None or length[0][0] > max_record_bytes(kind, reader.header):
-            raise CompressedFileError(f"{reader.name} is cut short or damaged")
-        found = parse_numbers(head[1 + length[1] :], 1)
-        is_earlier = kind == BLOCK and found is not None and found[0][0] < index
-        if (kind == BLOCK and not is_earlier) or kind == END:
-            handle.seek(position)
-            return
-        handle.seek(position + 1 + length[1] + length[0][0] + 4, io.SEEK_SET)
 
 
 def _decode_until(
@@ -90,8 +67,13 @@ def _decode_until(
         if isinstance(record, StoredBlock):
             coded = BlockToDecode(record.index, record.form, record, header.coder, reader.name)
             window.append(coded)
-            is_open = (record.index + 1) * header.block_samples < stop
-        is_open = is_open and not isinstance(record, FileEnd)
+            is_open = record.index * header.block_samples + record.form.samples < stop
+        if isinstance(record, FileEnd):
+            is_open = False
+            if reader.next_part() is not None:
+                raise CompressedFileError(
+                    f"{reader.name} consists of joined files; a range is read only of single ones"
+                )
         if not is_open or len(window) * header.channels >= WINDOW_STREAMS:
             for result in decode_blocks(find_coder, window):
                 if isinstance(result, CompressedFileError):

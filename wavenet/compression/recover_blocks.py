@@ -27,16 +27,17 @@ from wavenet.compression.compressed_file import (
     parse_record,
     read_record,
 )
-from wavenet.compression.pcm_container import MAX_BYTES_BEFORE, HashedStream, read_layout
+from wavenet.compression.pcm_container import MAGIC, MAX_BYTES_BEFORE, HashedStream, read_layout
 from wavenet.errors import CompressedFileError
 
-_KINDS = re.compile(b"[" + BLOCK + CONTAINER + END + b"]")
+_KINDS = re.compile(b"[" + BLOCK + CONTAINER + END + b"]|" + re.escape(MAGIC))
 # Bytes that are checked, relative to the file: a malicious file could have a possible record at
 # each of its bytes.
 _MAX_WORK = 64
 _MIN_WORK = 1 << 26
 # of silence in their place: a malicious file could declare an unlimited number
 MAX_LOST_BLOCKS = 4096
+_HEADER_WORK = 4096  # bytes that are checked to find the header of another file
 _HEAD_BYTES = 32  # kind, length, index, samples and mode of a block
 
 
@@ -51,7 +52,8 @@ class RecoveredRecords:
         handle: the file, after its header.
         reader: of the file, which read its header.
     Raises:
-        CompressedFileError: the file is on no disk, or has no whole block.
+        CompressedFileError: the file is on no disk, has lost too much, or consists of several
+            files that were joined.
     """
 
     def __init__(self, handle: BinaryIO, reader: CompressedReader):
@@ -121,6 +123,7 @@ class RecoveredRecords:
         """Find the whole records from a position on."""
         is_damaged = False
         while position < len(self._map) and self._end is None:
+            self._check_single(position)
             is_possible = self._is_possible(position)
             record, after = self._read(position) if is_possible else (None, position)
             if record is None:
@@ -135,6 +138,24 @@ class RecoveredRecords:
             else:
                 self._after.append(position)
             position = after
+        self._check_single(position)
+        if self._end is not None and position < len(self._map):
+            self.notes.append("the bytes after its end are left out")
+
+    def _check_single(self, position: int) -> None:
+        """Raise CompressedFileError if another file begins at a position."""
+        if self._work <= 0 or self._map[position : position + len(MAGIC)] != MAGIC:
+            return
+        self._map.seek(position)
+        self._work -= _HEADER_WORK
+        try:
+            CompressedReader(self._map, "")
+        except CompressedFileError:
+            return
+        raise CompressedFileError(
+            f"{self._reader.name} consists of joined files, which cannot be recovered together; "
+            f"separate them with `head -c {position}` and `tail -c +{position + 1}`"
+        )
 
     def _check_container(self) -> bool:
         """Return whether the bytes before the samples are a whole header of the original."""
