@@ -317,6 +317,11 @@ def load_config(folder: str | Path) -> CheckpointConfig:
             f"{path.parent} is a trained effect, expected a model that generates; use it with "
             "`wavenet effects`"
         )
+    if checkpoint_folders.COMPRESSOR_MARK in text:
+        raise CheckpointError(
+            f"{path.parent} is a compressor, expected a model that generates; use it with "
+            "`wavenet compress`"
+        )
     try:
         return parse_config(CheckpointConfig, text, str(path))
     except ConfigError as error:

@@ -1,11 +1,13 @@
 """`wavenet compress`, `decompress` and `verify`."""
 
+import importlib
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import assert_refused
@@ -18,20 +20,26 @@ from tests.compression.audio_files import (
     make_wav,
 )
 from tests.compression.test_compress_files import WrongCoder
+from tests.compression.test_damaged_files import pack
 
 WAV = make_wav(make_samples(2, 4000), after=chunk(b"LIST", b"abc"))
 AIFF = make_aiff(make_samples(1, 999, 24), 24)
+FOLDERS = "wavenet.compression.compressor_folder"
 CALL = "from wavenet.cli.main import main; main()"
 
 
 @pytest.fixture(autouse=True)
 def coder(monkeypatch):
-    """Use the coder of the tests."""
+    """Use the coder of the tests; return the arguments with which it was loaded."""
+    loaded = []
 
-    def load(sha256=None):
-        return DeltaCoder() if sha256 is None else find_deltas(sha256)
+    def load(*arguments, **keywords):
+        loaded.append((arguments, keywords))
+        return DeltaCoder()
 
-    monkeypatch.setattr("wavenet.compression.compressor_folder.load_block_coder", load)
+    monkeypatch.setattr(f"{FOLDERS}.load_compressor", load)
+    monkeypatch.setattr(f"{FOLDERS}.load_block_coder", find_deltas)
+    return loaded
 
 
 @pytest.fixture
@@ -106,9 +114,7 @@ def test_a_single_bad_file_is_one_sentence(folder, run_command):
 
 
 def test_an_error_of_the_encoder_removes_the_output(folder, run_command, monkeypatch):
-    monkeypatch.setattr(
-        "wavenet.compression.compressor_folder.load_block_coder", lambda sha256=None: WrongCoder(0)
-    )
+    monkeypatch.setattr(f"{FOLDERS}.load_compressor", lambda *_, **__: WrongCoder(1))
     assert_refused(run_command("compress", "in/a.wav"), "verification", code=1)
     assert not (folder / "a.wnc").exists()
     assert (folder / "in/a.wav").read_bytes() == WAV
@@ -167,13 +173,43 @@ def test_options_drop_metadata_and_store_the_name(folder, run_command):
     assert (code, out) == (0, "named/a.wav\n")
 
 
-def test_the_help_of_a_user_without_a_coder(folder, run_command, monkeypatch):
-    monkeypatch.setattr(
-        "wavenet.compression.compressor_folder.load_block_coder", lambda sha256=None: None
-    )
-    code, _, err = run_command("compress", "in/a.wav")
-    assert code == 0
-    assert "stored as they are" in err
+def test_options_choose_the_compressor(folder, run_command, coder):
+    assert run_command("compress", "in/a.wav", "-o", "x.wnc")[0] == 0
+    assert coder.pop() == (("lossless",), {"adapts": True})
+    run_command("compress", "in/a.wav", "-o", "y.wnc", "--no-adaptive", "--compressor", "runs/a")
+    assert coder.pop() == (("runs/a",), {"adapts": False})
+
+
+@pytest.mark.parametrize("command", [("compress", "in/a.wav"), ("verify", "a.wnc")])
+def test_code_is_compiled_before_the_files_are_processed(
+    folder, run_command, monkeypatch, command
+):
+    run_command("compress", "in/a.wav")
+    events = []
+    monkeypatch.setattr(f"{FOLDERS}.compile_coder", lambda coder: events.append(coder.name))
+    for module, name in (("compress_files", "encode_blocks"), ("decode_files", "decode_blocks")):
+        work = getattr(importlib.import_module(f"wavenet.compression.{module}"), name)
+        monkeypatch.setattr(
+            f"wavenet.compression.{module}.{name}",
+            lambda *arguments, work=work: (events.append("work"), work(*arguments))[1],
+        )
+    assert run_command(*command, *(["--overwrite"] if command[0] == "compress" else []))[0] == 0
+    assert events[:2] == ["deltas", "work"]
+    assert events.count("deltas") == 1
+
+
+def test_nothing_is_compiled_for_files_without_a_coder(folder, run_command, monkeypatch):
+    (folder / "raw.wnc").write_bytes(pack(WAV, with_coder=False))
+    monkeypatch.setattr(f"{FOLDERS}.compile_coder", lambda coder: pytest.fail("compiled"))
+    assert run_command("verify", "raw.wnc")[0] == 0
+
+
+def test_joined_files_are_one_wav(folder, run_command):
+    run_command("compress", "in/a.wav")
+    (folder / "b.wnc").write_bytes(2 * (folder / "a.wnc").read_bytes())
+    assert run_command("verify", "b.wnc")[:2] == (0, "b.wnc: ok\n")
+    assert run_command("decompress", "b.wnc")[:2] == (0, "b.wav\n")
+    assert (folder / "b.wav").read_bytes() == make_wav(np.tile(make_samples(2, 4000), 2))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`wavenet.compress`, `decompress` and `verify`: files and bytes."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +16,16 @@ WAV = make_wav(make_samples(2, 3000))
 
 @pytest.fixture(autouse=True)
 def coder(monkeypatch):
-    """Use the coder of the tests."""
+    """Use the coder of the tests; return the arguments with which it was loaded."""
+    loaded = []
 
-    def load(sha256=None):
-        return DeltaCoder() if sha256 is None else find_deltas(sha256)
+    def load(*arguments):
+        loaded.append(arguments)
+        return DeltaCoder()
 
-    monkeypatch.setattr("wavenet.interface.compressed_audio.load_block_coder", load)
+    monkeypatch.setattr("wavenet.interface.compressed_audio.load_compressor", load)
+    monkeypatch.setattr("wavenet.interface.compressed_audio.load_block_coder", find_deltas)
+    return loaded
 
 
 def test_bytes_round_trip():
@@ -63,12 +68,26 @@ def test_damaged_bytes_are_refused_or_recovered(tmp_path):
     assert [part.block for part in result.damaged] == [0]
 
 
+def test_joined_bytes_are_one_recording():
+    packed = 2 * wavenet.compress(WAV)
+    assert wavenet.decompress(packed) == make_wav(np.tile(make_samples(2, 3000), 2))
+    assert wavenet.verify(packed).parts == 2
+
+
+def test_arguments_choose_the_compressor(coder):
+    wavenet.compress(WAV)
+    wavenet.compress(WAV, adaptive=False, compressor=Path("runs/a"))
+    assert coder == [("lossless", True), (str(Path("runs/a")), False)]
+
+
 def test_wrong_arguments_are_one_sentence(tmp_path):
     wrong = [
         lambda: wavenet.compress(3),
         lambda: wavenet.compress(WAV, 3),
         lambda: wavenet.compress(WAV, verify=1),
         lambda: wavenet.compress(WAV, block_seconds=11),
+        lambda: wavenet.compress(WAV, adaptive=None),
+        lambda: wavenet.compress(WAV, compressor=3),
         lambda: wavenet.decompress(WAV, output_format="mp3"),
         lambda: wavenet.decompress(WAV, recover=None),
     ]

@@ -4,7 +4,7 @@ Input: audio files or compressed files, folders of them, or stdin. Output: files
 per file on stdout, or a JSON document. Called by `main`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -28,12 +28,11 @@ from wavenet.cli.options import (
     create_folder,
     print_message,
 )
-from wavenet.errors import CompressedFileError, ConfigError, WaveNetError
+from wavenet.errors import CheckpointError, CompressedFileError, ConfigError, WaveNetError
 from wavenet.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from wavenet.compression.block_windows import FindCoder
-    from wavenet.compression.blocks import BlockCoder
     from wavenet.compression.compress_files import CompressedFile
     from wavenet.compression.compressed_header import CompressedHeader
     from wavenet.compression.decode_files import DecodedFile
@@ -88,6 +87,18 @@ def compress(
     store_name: Annotated[
         bool, typer.Option("--store-name", help="Store the name of the original file.")
     ] = False,
+    no_adaptive: Annotated[
+        bool,
+        typer.Option("--no-adaptive", help="Use the network alone, without adaptive predictors."),
+    ] = False,
+    compressor: Annotated[
+        str,
+        typer.Option(
+            "--compressor",
+            metavar="NAME|FOLDER",
+            help="Compressor to use; it must be installed also where the files are decompressed.",
+        ),
+    ] = "lossless",
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     json_: JsonOption = False,
@@ -100,17 +111,16 @@ def compress(
     from wavenet.cli.progress_bars import status_spinner
     from wavenet.compression.compress_files import CompressionSettings, compress_files
     from wavenet.compression.compressed_file import SUFFIX
-    from wavenet.compression.compressor_folder import load_block_coder
+    from wavenet.compression.compressor_folder import compile_coder, load_compressor
     from wavenet.recordings.audio_metadata import list_audio_paths
 
     settings = CompressionSettings(block_seconds, verify, not drop_metadata, store_name, overwrite)
     files = find_inputs(inputs, list_audio_paths, "audio files")
     tasks = plan_tasks(files, out, lambda file: file.stem + SUFFIX, overwrite)
+    coder = load_compressor(compressor, adapts=not no_adaptive)
     _prepare_output(tasks, json_)
     with status_spinner(PREPARING, quiet):
-        coder = load_block_coder()
-    if coder is None and not quiet:
-        print_message("no compressor is installed, so the samples are stored as they are")
+        compile_coder(coder)
     with _percent_bar(len(tasks), quiet) as progress:
         results = compress_files(tasks, coder, settings, progress)
     _print_results(results, tasks, _describe_compressed, json_)
@@ -152,7 +162,7 @@ def decompress(
 
     tasks = plan_tasks(files, out, name_target, overwrite)
     _prepare_output(tasks, json_)
-    find_coder = _load_coders(headers.values(), quiet)
+    find_coder = _load_coders(files, headers, quiet)
     with _percent_bar(len(tasks), quiet) as progress:
         results = decompress_files(tasks, find_coder, format_.value, recover, overwrite, progress)
     _print_results(results, tasks, _describe_decoded, json_)
@@ -174,7 +184,7 @@ def verify(
 
     files = find_inputs(inputs, list_compressed, COMPRESSED)
     tasks = check_tasks(files)
-    find_coder = _load_coders(_read_headers(files).values(), quiet)
+    find_coder = _load_coders(files, _read_headers(files), quiet)
     with _percent_bar(len(tasks), quiet) as progress:
         results = verify_files(tasks, find_coder, progress)
     _print_results(results, tasks, _describe_decoded, json_)
@@ -193,23 +203,27 @@ def _read_headers(files: Sequence[InputFile]) -> "dict[InputFile, CompressedHead
     return headers
 
 
-def _load_coders(headers: "Iterable[CompressedHeader]", quiet: bool) -> "FindCoder":
-    """Load the coders of files; return a function that finds them, and loads others."""
+def _load_coders(
+    files: Sequence[InputFile], headers: "dict[InputFile, CompressedHeader]", quiet: bool
+) -> "FindCoder":
+    """Load and compile the coders of files; return a function that finds them, and loads others."""
     from wavenet.cli.progress_bars import status_spinner
-    from wavenet.compression.compressor_folder import load_block_coder
+    from wavenet.compression.compressor_folder import (
+        compile_coder,
+        load_block_coder,
+        load_compressor,
+    )
 
-    coders: dict[str, BlockCoder | None] = {}
-
-    def find_coder(sha256: str) -> "BlockCoder | None":
-        if sha256 not in coders:
-            coders[sha256] = load_block_coder(sha256)
-        return coders[sha256]
-
-    for sha256 in sorted({header.coder.sha256 for header in headers if header.coder}):
-        # reported for each of its files
-        with status_spinner(PREPARING, quiet), suppress(CompressedFileError):
-            find_coder(sha256)
-    return find_coder
+    wanted = {header.coder.sha256 for header in headers.values() if header.coder}
+    # reported for each of its files
+    with suppress(CompressedFileError, CheckpointError):
+        # the header of a file from a pipe is not yet known
+        coders = [load_compressor()] if any(file.path == PIPE for file in files) else []
+        coders += [load_block_coder(sha256) for sha256 in sorted(wanted)]
+        with status_spinner(PREPARING, quiet):
+            for coder in coders:
+                compile_coder(coder)
+    return load_block_coder
 
 
 def _prepare_output(tasks: "Sequence[FileTask]", as_json: bool) -> None:

@@ -49,9 +49,12 @@ def describe_settings_file(path: Path | None) -> str:
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     """Return the facts of a checkpoint by name, all computed from its config and weights."""
     from wavenet import checkpoint as checkpoints
+    from wavenet.checkpoint_folders import is_compressor, resolve_checkpoint
     from wavenet.model.condition_values import describe_conditions
     from wavenet.model.conditions import RasterCondition
 
+    if is_compressor(resolve_checkpoint(checkpoint)):
+        return compressor_facts(resolve_checkpoint(checkpoint))
     loaded = checkpoints.load(checkpoint)
     config, model = loaded.config, loaded.model
     rasters = [c for c in config.model.conditions if isinstance(c, RasterCondition)]
@@ -85,6 +88,28 @@ def voice_facts(folder: Path) -> dict[str, Any]:
         "voice": "speaks English text; the facts below are those of its vocoder",
         "speakers": list(model.config.speakers),
         "acoustic_parameters": count,
+    }
+
+
+def compressor_facts(folder: Path) -> dict[str, Any]:
+    """Return the facts of a compressor, which generates nothing.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    from wavenet.compression.block_coder import PROFILE
+    from wavenet.compression.compressor_folder import COMPRESSOR, weights_hash
+    from wavenet.network_folder import load_network
+
+    network = load_network(folder, COMPRESSOR)
+    return {
+        "name": folder.name,
+        "compressor": "compresses recordings without loss, with `wavenet compress`",
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "layers": len(network.config.dilations),
+        "receptive_field": network.config.receptive_field,
+        "profile": PROFILE,
+        "weights_sha256": weights_hash(folder),
     }
 
 

@@ -9,6 +9,8 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from wavenet.checkpoint_folders import (
     COMPRESSOR_MARK,
     CONFIG,
@@ -16,6 +18,7 @@ from wavenet.checkpoint_folders import (
     resolve_checkpoint,
 )
 from wavenet.compression.block_coder import NetworkBlockCoder
+from wavenet.compression.blocks import Block, BlockCoder
 from wavenet.compression.compression_network import CompressionNetwork, CompressionNetworkConfig
 from wavenet.errors import CheckpointError, CompressedFileError
 from wavenet.network_folder import NetworkKind, load_network, save_network
@@ -55,7 +58,7 @@ def weights_hash(folder: Path) -> str:
 def load_compressor(
     folder: str | Path = DEFAULT, adapts: bool = True, threads: int | None = None
 ) -> NetworkBlockCoder:
-    """Read the folder of a compressor, by its path or its name.
+    """Read the folder of a compressor, by its path or its name, to compress new files.
 
     Args:
         adapts: whether adaptive predictors take part in the distribution, for encoding.
@@ -68,18 +71,20 @@ def load_compressor(
     return NetworkBlockCoder(network, path.name, weights_hash(path), adapts, threads)
 
 
+def compile_coder(coder: BlockCoder) -> None:
+    """Code a few samples, so that compiled code exists: once per machine it takes 15 seconds."""
+    coder.encode([Block(np.arange(16, dtype=np.int32)[np.newaxis], 16)])
+
+
 @lru_cache(maxsize=4)
-def load_block_coder(sha256: str | None = None) -> NetworkBlockCoder:
-    """Return the coder for new files, or the one of a compressed file.
+def load_block_coder(sha256: str) -> NetworkBlockCoder:
+    """Return the coder of a compressed file.
 
     Args:
-        sha256: of the weights, or its first 32 digits; None for the default compressor.
+        sha256: of the weights, or its first 32 digits.
     Raises:
         CompressedFileError: no compressor with these weights is installed.
-        CheckpointError: the default compressor is missing or damaged.
     """
-    if sha256 is None:
-        return load_compressor(DEFAULT)
     for folder in list_compressors().values():
         try:
             if weights_hash(folder).startswith(sha256):

@@ -18,7 +18,7 @@ from wavenet.compression.compress_files import (
     CompressionSettings,
     compress_files,
 )
-from wavenet.compression.compressor_folder import load_block_coder
+from wavenet.compression.compressor_folder import DEFAULT, load_block_coder, load_compressor
 from wavenet.compression.decode_files import (
     DecodedFile,
     OutputFormat,
@@ -42,6 +42,8 @@ def compress(
     block_seconds: float = BLOCK_SECONDS,
     verify: bool = True,
     keep_metadata: bool = True,
+    adaptive: bool = True,
+    compressor: str | os.PathLike[str] = DEFAULT,
     overwrite: bool = False,
 ) -> bytes: ...
 @overload
@@ -52,6 +54,8 @@ def compress(
     block_seconds: float = BLOCK_SECONDS,
     verify: bool = True,
     keep_metadata: bool = True,
+    adaptive: bool = True,
+    compressor: str | os.PathLike[str] = DEFAULT,
     overwrite: bool = False,
 ) -> CompressedFile: ...
 def compress(
@@ -61,6 +65,8 @@ def compress(
     block_seconds: float = BLOCK_SECONDS,
     verify: bool = True,
     keep_metadata: bool = True,
+    adaptive: bool = True,
+    compressor: str | os.PathLike[str] = DEFAULT,
     overwrite: bool = False,
 ) -> bytes | CompressedFile:
     """Compress an audio file without loss.
@@ -72,20 +78,27 @@ def compress(
         block_seconds: length of a block, above 0, at most 10.
         verify: decode the result and compare it with the source.
         keep_metadata: keep the bytes around the samples, so that the same file is restored.
+        adaptive: False: use the network alone, without adaptive predictors.
+        compressor: name or folder of the compressor; it must be installed also where the file is
+            decompressed.
         overwrite: replace an existing file.
     Returns:
         The compressed bytes, or the sizes of the new file.
     Raises:
         CompressedFileError: the source cannot be compressed, or the file cannot be written.
+        CheckpointError: there is no such compressor.
         ConfigError: an argument is invalid.
     """
-    check_flags(verify=verify, keep_metadata=keep_metadata, overwrite=overwrite)
+    check_flags(
+        verify=verify, keep_metadata=keep_metadata, adaptive=adaptive, overwrite=overwrite
+    )
     check_seconds("block_seconds", block_seconds)
     settings = CompressionSettings(
         block_seconds, verify, keep_metadata=keep_metadata, overwrite=overwrite
     )
+    coder = load_compressor(check_path("compressor", compressor), adaptive)
     with _make_task(source, out) as task:
-        (result,) = compress_files([task], load_block_coder(), settings)
+        (result,) = compress_files([task], coder, settings)
         if isinstance(result, FailedFile):
             raise CompressedFileError(result.error)
         return result if out is not None else _read_target(task)
