@@ -44,8 +44,9 @@ def test_a_compressor_is_listed_and_is_not_a_checkpoint_that_generates(folder):
 def test_a_file_is_decoded_by_the_compressor_that_it_names(folder):
     coder = load_compressor("mine")
     (payload,) = coder.encode([BLOCK])
-    found = load_block_coder(coder.sha256)
-    assert found.name == "mine"
+    found = load_block_coder(coder.sha256[:32])
+    assert found is load_block_coder(coder.sha256[:32])
+    assert (found.name, found.sha256) == ("mine", coder.sha256)
     assert np.array_equal(found.decode([payload], [BLOCK.form])[0], BLOCK.samples)
 
 
@@ -65,9 +66,9 @@ def test_other_weights_are_refused(folder):
 
 
 def test_the_default_is_the_shipped_compressor(folder):
-    coder = load_block_coder()
+    coder = load_compressor()
     assert (coder.name, coder.profile) == ("lossless", "exact-1")
-    assert coder is load_block_coder()
+    assert load_block_coder(coder.sha256).sha256 == coder.sha256
 
 
 @pytest.mark.parametrize(

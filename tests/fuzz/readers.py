@@ -10,6 +10,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,15 @@ import torch
 
 from audio_utils import io
 from audio_utils.errors import AudioError
+from tests.compression.audio_files import (
+    SHA256,
+    DeltaCoder,
+    chunk,
+    find_deltas,
+    make_samples,
+    make_wav,
+)
+from tests.compression.test_damaged_files import join
 from tests.conftest import RATE, sine, tiny_config, tiny_model
 from tests.corpus import write_recordings
 from tests.effects.random_effects import EFFECTS
@@ -39,6 +49,13 @@ from wavenet.checkpoint import CALIBRATION, CARD, CONFIG, AudioConfig, Checkpoin
 from wavenet.cli.batch_options import parse_batch_size, parse_shard
 from wavenet.cli.options import parse_condition_values
 from wavenet.codec import MuLawCodec
+from wavenet.compression.blocks import Block, BlockCoder, BlockForm
+from wavenet.compression.compress_files import CompressedFile, CompressionSettings, compress_files
+from wavenet.compression.compressed_file import parse_numbers
+from wavenet.compression.compressor_folder import load_block_coder, load_compressor
+from wavenet.compression.decode_files import DecodedFile, decompress_files, read_header
+from wavenet.compression.file_task import FailedFile, FileTask
+from wavenet.compression.pcm_container import MAGIC
 from wavenet.corpus.format import read_corpus_report, read_shard_summary
 from wavenet.corpus.prepare import prepare_corpus
 from wavenet.corpus.reader import Corpus
@@ -50,7 +67,7 @@ from wavenet.detection.calibration import (
 )
 from wavenet.effects.nam_file import read_nam
 from wavenet.effects.pedalnet_file import read_pedalnet
-from wavenet.errors import WaveNetError
+from wavenet.errors import CompressedFileError, WaveNetError
 from wavenet.importing import r9y9, vincentherrmann
 from wavenet.model.conditions import MelCondition
 from wavenet.model.frame_features import compute_frame_features, read_array
@@ -74,6 +91,7 @@ FORMATS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")
 AUDIO_SUFFIXES = [suffix for suffix in FORMATS if is_audio_name(f"a.{suffix}")]
 ERRORS = (WaveNetError, AudioError, gr.Error)
 CODES = MuLawCodec()
+MAX_BLOCK = 20_000  # samples; a damaged header may declare a block that takes minutes
 
 
 @dataclass(frozen=True)
@@ -100,6 +118,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
         **_training_targets(folder / "training"),
         **_corpus_targets(folder / "corpus"),
         **_speech_targets(folder / "speech"),
+        **_compression_targets(),
         **_import_targets(folder / "imported"),
         **_effect_targets(),
         **_text_targets(),
@@ -329,6 +348,67 @@ def _speech_targets(folder: Path) -> dict[str, Target]:
         "alignment": _file_target("a.jsonl", read_alignment, content),
         "speech table": _folder_target(source, METADATA, list_clips),
     }
+
+
+def _compression_targets() -> dict[str, Target]:
+    """Return the decoder: as it is, with correct checksums, and its payloads by themselves."""
+    network, mono = load_compressor(), make_samples(1, 400)
+    stereo = make_wav(make_samples(2, 300, 24), 24, after=chunk(b"LIST", b"abc"))
+    settings = CompressionSettings(block_seconds=0.1)
+    seeds = []
+    for content, coder in (
+        (make_wav(mono), network),
+        (stereo, load_compressor(adapts=False)),
+        (make_wav(mono), DeltaCoder()),
+        (stereo, None),
+    ):
+        packed = memory.BytesIO()
+        (result,) = compress_files(
+            [FileTask(memory.BytesIO(content), packed, "a", "b")], coder, settings
+        )
+        assert isinstance(result, CompressedFile), result
+        seeds.append(packed.getvalue())
+    payloads = network.encode([Block(mono.astype(np.int32), 16)])
+
+    def read_payload(folder: Path, content: bytes) -> object:
+        return network.decode([content], [BlockForm(1, 400, 16)])
+
+    return {
+        "compressed": _file_target("a.wnc", _decompress, *seeds, seeds[0] + seeds[2] + seeds[0]),
+        "compressed, repaired": Target(tuple(seeds), _decompress_repaired),
+        "payload": Target(tuple(payloads), read_payload),
+    }
+
+
+def _decompress(path: Path) -> None:
+    """Decompress a file, and recover what is whole; raise the error of the first."""
+    with suppress(CompressedFileError):
+        if read_header(path).block_samples > MAX_BLOCK:
+            raise AudioError("a block would take too long")
+
+    def find_coder(sha256: str) -> BlockCoder:
+        return find_deltas(sha256) if SHA256.startswith(sha256) else load_block_coder(sha256)
+
+    results = []
+    for target, recover in ((path.with_name("a.wav"), False), (path.with_name("b.wav"), True)):
+        task = FileTask(path, target, path.name, target.name)
+        (result,) = decompress_files([task], find_coder, recover=recover)
+        assert target.exists() == isinstance(result, DecodedFile)
+        results.append(result)
+    if isinstance(results[0], FailedFile):
+        raise CompressedFileError(results[0].error)
+
+
+def _decompress_repaired(folder: Path, content: bytes) -> None:
+    """Decompress a file whose checksums are made correct, so that other checks are reached."""
+    records, at = [], len(MAGIC)
+    while (length := parse_numbers(content[at + 1 : at + 5], 1)) is not None:
+        start = at + 1 + length[1]
+        end = start + length[0][0]
+        records.append((content[at : at + 1], content[start:end]))
+        at = end + 4
+    (folder / "a.wnc").write_bytes(join(records))
+    _decompress(folder / "a.wnc")
 
 
 def _import_targets(folder: Path) -> dict[str, Target]:

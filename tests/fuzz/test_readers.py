@@ -35,6 +35,7 @@ NAMES = [
     "nam", "pedalnet",
     "pattern", "link", "repository", "upload", "served file", "dilations", "output name",
     "template", "storage", "shard", "batch size", "assignment", "alignment", "speech table",
+    "compressed", "compressed, repaired", "payload",
 ]  # fmt: skip
 CORPUS = "corpus"  # one entry for all files of a corpus
 CORPUS_FILES = ("corpus corpus.json", "corpus report.json", "records.npy", "names.content.npy")

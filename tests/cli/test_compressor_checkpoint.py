@@ -1,4 +1,4 @@
-"""The folder of a compressor: found by its name or its weights, and no model that generates."""
+"""A compressor on the command line: no model that generates, but described and chosen by name."""
 
 import json
 import shutil
@@ -11,13 +11,8 @@ from tests.cli.conftest import assert_refused
 from wavenet import checkpoint
 from wavenet.checkpoint_folders import list_compressors, list_in_studio, list_known, list_members
 from wavenet.compression.compression_network import CompressionNetwork, CompressionNetworkConfig
-from wavenet.compression.compressor_folder import (
-    load_block_coder,
-    load_compressor,
-    save_compressor,
-    weights_hash,
-)
-from wavenet.errors import CheckpointError, CompressedFileError
+from wavenet.compression.compressor_folder import save_compressor, weights_hash
+from wavenet.errors import CheckpointError
 
 
 @pytest.fixture
@@ -27,16 +22,7 @@ def folder(tmp_path, monkeypatch):
     torch.manual_seed(0)
     network = CompressionNetwork(CompressionNetworkConfig(channels=8, dilations=(1, 2)))
     save_compressor(tmp_path / "checkpoints/small", network)
-    load_block_coder.cache_clear()
     return tmp_path / "checkpoints/small"
-
-
-def test_a_coder_is_found_by_the_first_digits_of_its_weights(folder):
-    digits = weights_hash(folder)
-    for found in (load_block_coder(digits[:32]), load_block_coder(digits), load_compressor(folder)):
-        assert (found.name, found.sha256) == ("small", digits)
-    with pytest.raises(CompressedFileError, match="000000000000"):
-        load_block_coder(32 * "0")
 
 
 def test_a_compressor_is_not_listed_as_a_model(folder):
