@@ -239,6 +239,18 @@ def test_a_file_is_never_much_larger_than_the_original(
     assert result.bytes_after <= 1.001 * result.bytes_before + 130
 
 
+def test_a_wrong_byte_around_the_samples_is_found_before_the_file_appears(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The samples are correct, and so are all checksums of the compressed file."""
+    monkeypatch.setattr("wavenet.compression.decoded_target.usual_header", lambda _: bytes(44))
+    packed = io.BytesIO()
+    task = FileTask(io.BytesIO(make_wav(make_samples(1, 99))), packed, "source", "packed")
+    (result,) = compress_files([task], None)
+    assert isinstance(result, FailedFile)
+    assert packed.getvalue() == b""
+
+
 class NamedCoder(DeltaCoder):
     """Has the name of the default compressor, to which the format is adapted."""
 
