@@ -14,6 +14,8 @@ from wavenet.config import StrictConfig, parse_config
 from wavenet.errors import CompressedFileError, ConfigError
 
 MAX_BLOCK_VALUES = 1 << 22  # samples of all channels of one block
+# per channel: the coder computes 16 channels at a time, at 8 bytes per sample
+MAX_BLOCK_SAMPLES = 1 << 20
 MAX_BLOCK_SECONDS = 10
 # At low sample rates a block may last longer, because each has its own overhead.
 SHORT_BLOCK = 1 << 16
@@ -105,7 +107,7 @@ class CompressedHeader(StrictConfig):
 def longest_block(sample_rate: int, channels: int) -> int:
     """Return the largest number of samples per channel of a block."""
     longest = max(MAX_BLOCK_SECONDS * sample_rate, SHORT_BLOCK)
-    return max(1, min(longest, MAX_BLOCK_VALUES // channels))
+    return max(1, min(longest, MAX_BLOCK_SAMPLES, MAX_BLOCK_VALUES // channels))
 
 
 def pack_header(header: CompressedHeader) -> bytes:
