@@ -1,12 +1,13 @@
 """Train the shipped compressor again: a network for `wavenet compress`.
 
-    python benchmarks/compressor_training.py RECORDINGS --out FOLDER [--steps 7000]
+    python benchmarks/compressor_training.py RECORDINGS --out FIRST
+    python benchmarks/compressor_training.py RECORDINGS --out SECOND --from FIRST --all-notes \\
+        --steps 1400 --learning-rate 1e-3
 
 RECORDINGS is a folder with `fsdd/recordings`, `kathleen`, `ljspeech_more`, `instruments` and
-`klon`; sets that are missing are left out. FOLDER becomes a compressor; an interrupted training
-continues.
-Features of all recordings need 4 GB in FOLDER while it is trained. The last line is one JSON
-document.
+`klon`; sets that are missing are left out. FIRST and SECOND become compressors; an interrupted
+training continues. The second command has four times as many notes. Features of all recordings
+need 5 GB in the folder while it is trained. The last line is one JSON document.
 """
 
 import argparse
@@ -23,16 +24,21 @@ from numpy.typing import NDArray
 
 from wavenet.compression.block_coder import wasted_bits
 from wavenet.compression.compression_network import CompressionNetworkConfig
-from wavenet.compression.compressor_folder import save_compressor
+from wavenet.compression.compressor_folder import COMPRESSOR, save_compressor
 from wavenet.compression.train_compressor import CompressorSettings, train_compressor
 from wavenet.compression.training_clips import prepare_clips
 from wavenet.devices import processor_name
+from wavenet.network_folder import load_network
 
 GUITAR_CLIP = 3 * 11_025  # samples; the recording consists of independent clips of a third of it
 
 
-def list_recordings(data: Path) -> tuple[list[str], list[str]]:
-    """Return the names of training and validation recordings; some have a range of samples."""
+def list_recordings(data: Path, all_notes: bool = False) -> tuple[list[str], list[str]]:
+    """Return the names of training and validation recordings; some have a range of samples.
+
+    Args:
+        all_notes: False takes every fourth note of the training split.
+    """
 
     def names(pattern: str) -> list[str]:
         return sorted(str(path.relative_to(data)) for path in data.glob(pattern))
@@ -51,8 +57,9 @@ def list_recordings(data: Path) -> tuple[list[str], list[str]]:
         with table.open(encoding="utf-8") as file:
             pitches = {row["file_name"]: int(row["pitch"]) for row in csv.DictReader(file)}
         notes = names("instruments/**/*.flac")
-        training += [name for name in notes[::4] if pitches[Path(name).name] % 12 != 8]
-        validation += [name for name in notes[1::40] if pitches[Path(name).name] % 12 != 8][:4]
+        notes = [name for name in notes if pitches[Path(name).name] % 12 != 8]
+        validation += notes[1::40][:4]
+        training += [name for name in notes[:: 1 if all_notes else 4] if name not in validation]
     if (data / "klon/input.flac").is_file():
         starts = range(0, 120 * GUITAR_CLIP, 3 * GUITAR_CLIP)
         training += [f"klon/input.flac#{start}#{start + GUITAR_CLIP}" for start in starts]
@@ -75,8 +82,11 @@ def main() -> None:
     parser.add_argument("recordings", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--from", type=Path, dest="first", help="compressor to start from")
+    parser.add_argument("--all-notes", action="store_true")
     options = parser.parse_args()
-    training, validation = list_recordings(options.recordings)
+    training, validation = list_recordings(options.recordings, options.all_notes)
     clips = [
         prepare_clips(
             options.out / f"features-{name}",
@@ -98,11 +108,12 @@ def main() -> None:
 
     train_compressor(
         CompressionNetworkConfig(),
-        CompressorSettings(steps=options.steps, learning_rate=4e-3),
+        CompressorSettings(steps=options.steps, learning_rate=options.learning_rate),
         *clips,
         options.out,
         lambda network: save_compressor(options.out, network),
         report,
+        start=load_network(options.first, COMPRESSOR) if options.first else None,
     )
     print(json.dumps({"processor": processor_name(), "bits_per_sample": last}))
 

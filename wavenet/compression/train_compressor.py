@@ -49,6 +49,7 @@ def train_compressor(
     save: Callable[[CompressionNetwork], None],
     report: Callable[[int, float | None], None] = lambda step, bits: None,
     should_stop: Callable[[], bool] = lambda: False,
+    start: CompressionNetwork | None = None,
 ) -> CompressionNetwork:
     """Train to the last step, or until `should_stop` returns true; continue a training in `folder`.
 
@@ -56,12 +57,20 @@ def train_compressor(
         save: writes the network after a validation.
         report: called after every step with its number and, after a validation, the bits per
             sample of the network alone.
+        start: whose weights are the first ones; None for random weights.
     Raises:
         TrainingError: a loss that is not finite, or the folder has another training.
         FolderInUse: another process trains into the folder.
     """
+
+    def build() -> CompressionNetwork:
+        network = CompressionNetwork(config)
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+        return network
+
     return train_network(
-        lambda: CompressionNetwork(config),
+        build,
         config,
         settings,
         folder,
