@@ -19,9 +19,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from audio_utils.example_sound import make_note
+from audio_utils.io import write
 from tests.ui.studio_process import FLAGS, ROOT, find_browser, studio_process
 
 WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
@@ -165,6 +168,29 @@ def fill_analyse(page: Any) -> None:
     page.click("#example")
     page.wait_for_selector("#score-facts dl")
     page.wait_for_selector("#analysis-viewer .viewer[data-state=shown]")
+    page.click("#find-button:not([disabled])")
+    page.click("#place-list [data-start]")
+    page.press("#analysis-viewer .viewer", "Space")  # pause
+
+
+def fill_compress(page: Any) -> None:
+    """Compress a loud and a quiet note, and restore the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "notes.wav"
+        note = make_note(220.0, 2.0, 16_000)
+        write(path, torch.cat([0.5 * note, 0.01 * note, 0.2 * note]), 16_000)
+        page.set_input_files("#compress-uploads input[type=file]", path)
+        page.wait_for_selector("#compress-uploads >> text=notes")
+        page.click("#compress-start")
+        page.wait_for_selector("#compress-picture svg")
+        with page.expect_download() as download:
+            page.click("#compress-files")
+        packed = Path(folder) / "notes.wnc"
+        download.value.save_as(packed)
+        page.set_input_files("#restore-uploads input[type=file]", packed)
+        page.wait_for_selector("#restore-uploads >> text=notes")
+        page.click("#restore-start")
+        page.wait_for_selector("#restore-player audio, #restore-player canvas", state="attached")
 
 
 def fill_effects(page: Any) -> None:
@@ -227,6 +253,7 @@ NAMES = {
     "generate": "Generate",
     "analyse": "Analyse",
     "effects": "Effects",
+    "compress": "Compress",
     "watch": "Watch sampling",
     "receptive-field": "Receptive field",
     "compare": "Compare",
@@ -237,6 +264,7 @@ EXAMPLES: dict[str, Callable[[Any], None]] = {
     "generate": fill_generate,
     "analyse": fill_analyse,
     "effects": fill_effects,
+    "compress": fill_compress,
     "watch": fill_watch,
     "receptive-field": fill_receptive_field,
     "compare": fill_compare,

@@ -21,6 +21,7 @@ from wavenet.errors import ConditionError
 from wavenet.likelihood.score import WINDOW, compute_surprise, predict_recording
 from wavenet.model.condition_values import resolve_condition_values, resolve_names
 from wavenet.model.conditioning import ConditionValue
+from wavenet.progress import NoProgress, Progress
 
 MAX_COMBINATIONS = 10_000
 # Combinations that are scored side by side. On a CPU, 64 need twice the time per combination.
@@ -48,6 +49,7 @@ def label_probabilities(
     waveform: Tensor,
     names: Sequence[str],
     conditions: Mapping[str, ConditionValue] | None = None,
+    progress: Progress | None = None,
 ) -> list[LabelProbability]:
     """Compute how probable every combination of values of some labels is.
 
@@ -56,6 +58,7 @@ def label_probabilities(
         waveform: (T,) float32 in [-1, 1], at the model's rate.
         names: of the labels whose values are compared.
         conditions: the values of the other conditions.
+        progress: receives fractions of the work.
     Returns:
         All combinations, the most probable first.
     Raises:
@@ -78,12 +81,12 @@ def label_probabilities(
             "can be compared"
         )
     together = CPU_ROWS if checkpoint.model.device.type == "cpu" else GPU_ROWS
-    bits = torch.cat(
-        [
-            _sum_bits(checkpoint, waveform, [{**fixed, **row} for row in rows[n : n + together]])
-            for n in range(0, len(rows), together)
-        ]
-    )
+    report, sums = progress or NoProgress(), []
+    for n in range(0, len(rows), together):
+        group = [{**fixed, **row} for row in rows[n : n + together]]
+        sums.append(_sum_bits(checkpoint, waveform, group))
+        report.advance(len(group) / len(rows))
+    bits = torch.cat(sums)
     probabilities = (-bits * torch.log(torch.tensor(2.0, dtype=bits.dtype))).softmax(0)
     found = zip(rows, bits.tolist(), probabilities.tolist(), strict=True)
     return sorted((LabelProbability(*one) for one in found), key=lambda one: one.bits)

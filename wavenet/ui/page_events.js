@@ -67,13 +67,14 @@ window.pageEvents = (() => {
     return [stop.job, last, ...rest];
   }
 
-  // Return the number of the analysis to stop. Its next step may need a second; meanwhile the page
-  // confirms the press.
-  function stopAnalysis() {
-    const note = document.querySelector('#analysis-status .note[role="status"]');
+  // Return the number of the job to stop: that of the button NAME-stop. Its next step may need some
+  // seconds; meanwhile the page confirms the press in NAME-status.
+  function stopJob(name) {
+    const note = document.querySelector(`#${name}-status .note[role="status"]`);
     if (note && note.textContent !== 'Stopped.') note.textContent = 'Stopping …';
-    return document.getElementById('analysis-stop').job ?? null;
+    return document.getElementById(`${name}-stop`).job ?? null;
   }
+  const stopAnalysis = () => stopJob('analysis');
 
   // Return the number of the scan of recordings to stop.
   const stopScan = () => document.getElementById('train-stop-scan').job ?? null;
@@ -132,5 +133,5 @@ window.pageEvents = (() => {
 
   return { failPlayer, failPlayerOf, failWatch, inspectSoon, keepSettings, keepTab, openDownload, openTab,
     openWatch, press, pressActionButton, pressShown, showRun, startJob, startPlayer, startPlayerOf, stopAnalysis,
-    stopPlayer, stopPlayerOf, stopScan };
+    stopJob, stopPlayer, stopPlayerOf, stopScan };
 })();

@@ -8,6 +8,7 @@ import inspect
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from audio_utils import io
 from wavenet.checkpoint import Checkpoint
 from wavenet.config import StrictConfig, make_config
+from wavenet.detection.events import DEFAULT_FALSE_ALARMS, find_events
 from wavenet.errors import ConditionError
 from wavenet.likelihood.score import SMALL_WINDOW
 from wavenet.likelihood.score import score as score_waveform
@@ -30,6 +32,7 @@ from wavenet.ui.analyse.recording_measures import (
     surprise_numbers,
 )
 from wavenet.ui.checkpoint_library import load_checkpoint
+from wavenet.ui.compress.compress_api import make_compress, make_decompress
 from wavenet.ui.effects.effect_api import make_apply_effect, make_check_effect_recordings
 from wavenet.ui.generate.generation_job import (
     NUMBER_TYPES,
@@ -102,6 +105,9 @@ def make_functions(root: Path, turns: Turns) -> dict[str, Function]:
         "score": make_score(*shared),
         "apply_effect": make_apply_effect(*shared, _save_file),
         "check_effect_recordings": make_check_effect_recordings(),
+        "find_improbable_places": make_find_improbable_places(*shared),
+        "compress": make_compress(turns, _keep_file),
+        "decompress": make_decompress(turns, _keep_file),
     }
     for name, function in functions.items():
         # MCP names a tool after its function, and `continue` is a keyword of Python.
@@ -360,6 +366,46 @@ def make_score(root: Path, turns: Turns) -> Function:
     return score
 
 
+def make_find_improbable_places(root: Path, turns: Turns) -> Function:
+    """Return the function `find_improbable_places` for a folder of checkpoints."""
+
+    def find_improbable_places(
+        recording: gr.FileData,
+        checkpoint: str = "digits",
+        conditions: ConditionValues | None = None,
+        false_alarms_per_hour: float | str = DEFAULT_FALSE_ALARMS,
+    ) -> dict[str, Any]:
+        """Find clicks, dropouts, splices, foreign sounds and other improbable places.
+
+        Args:
+            recording: an audio file, at most 120 s; mixed to mono and resampled.
+            checkpoint: name of a checkpoint with a calibration (surprise.json), such as digits.
+            conditions: a value for each condition, such as {"digit": "7", "speaker": "jackson"};
+                optional ones may be omitted.
+            false_alarms_per_hour: accepted number of events in an hour of clean sound, 0.001 to
+                1800.
+        Returns:
+            "events": start and end in seconds, "peak_surprise", the surprise beyond the expected
+            one in bits per sample, "ratio", the same relative to the threshold, and "window", the
+            length of the window in seconds; "seconds" and "sample_rate" of the recording.
+        """
+        with convert_user_errors():
+            values = {"checkpoint": checkpoint, "conditions": conditions or {}}
+            settings = make_config(ScoreSettings, "settings", **values)
+            rate = float(parse_number(false_alarms_per_hour, "false_alarms_per_hour"))
+            loaded = load_checkpoint(root, settings.checkpoint)
+            measured = read_recording(upload_path(recording), loaded.sample_rate)
+            with turns.turn():
+                events = find_events(loaded, measured.waveform, rate, settings.conditions)
+            return {
+                "events": [asdict(event) for event in events],
+                "seconds": measured.seconds,
+                "sample_rate": measured.sample_rate,
+            }
+
+    return find_improbable_places
+
+
 def _settings(checkpoint: Any, conditions: Any, sampling: Any, **others: Any) -> ApiSettings:
     """Check the settings of one clip; a number may be text or, if it is whole, end in .0.
 
@@ -399,5 +445,10 @@ def _save_file(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         io.write(path, waveform, sample_rate, subtype)
-        # Gradio clients recognise a file only by this type; a path alone would be text.
-        return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()
+        return _keep_file(path)
+
+
+def _keep_file(path: Path) -> dict[str, Any]:
+    """Copy a file into the folder that the app serves, and return it for Gradio."""
+    # Gradio clients recognise a file only by this type; a path alone would be text.
+    return gr.FileData(path=save_file_to_cache(path, get_upload_folder())).model_dump()

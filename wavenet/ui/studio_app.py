@@ -24,6 +24,7 @@ from wavenet.ui.clip_history.clip_actions import wire_clip_actions
 from wavenet.ui.clip_history.clip_store import ClipStore
 from wavenet.ui.clip_history.history_panel import make_history
 from wavenet.ui.compare.compare_tab import build_compare_tab, wire_compare_tab
+from wavenet.ui.compress.compress_tab import build_compress_tab
 from wavenet.ui.effects.effects_tab import build_effects_tab
 from wavenet.ui.generate.generate_events import Start, start_here
 from wavenet.ui.generate.generate_tab import build_generate_tab
@@ -95,6 +96,8 @@ def build_studio(
             with gr.Tab("Effects", id="effects") as tab_item:
                 is_local = is_only_local(address, allow_hosts)
                 build_effects_tab(page, tab_item, disabled_reason(is_local))
+            with gr.Tab("Compress", id="compress") as tab_item:
+                build_compress_tab(page, tab_item)
             with gr.Tab("Watch sampling", id="watch") as tab_item:
                 build_watch_tab(page, tab_item)
             with gr.Tab("Receptive field", id="receptive-field") as tab_item:

@@ -46,6 +46,7 @@ from wavenet.ui.viewer.panels import (
 )
 
 EXAMPLE_RATE = 16_000
+ENABLED = ("score", "find", "which")  # buttons that need an analysed recording
 Values = dict[str, Any]
 
 
@@ -88,10 +89,10 @@ class AnalysisJob:
         """
         yield {**clear_results(), "status": status_note("Reading the recording …")}
         recording = read_recording(self.path)
-        clip = self._keep(recording)
+        clip = self.keep(recording)
         with tempfile.TemporaryDirectory() as folder:
             with self.jobs.turns.request() as turn:
-                yield from _wait(turn)
+                yield from wait_for(turn)
                 panels = recording_panels(recording)
                 facts = recording_measures.signal_facts(recording)
                 shown: Values = {
@@ -114,7 +115,7 @@ class AnalysisJob:
                     "viewer": viewer_message(panels.values(), clip),
                     "facts": facts_html(facts),
                     "features": _save_arrays(folder, recording, "features", features),
-                    "score": gr.update(interactive=True),
+                    **dict.fromkeys(ENABLED, gr.update(interactive=True)),
                 }
                 yield {**shown, "status": status_note("The surprise follows.")}
 
@@ -130,7 +131,7 @@ class AnalysisJob:
         Raises:
             WaveNetError, AudioError: the recording cannot be scored.
         """
-        clip = self._keep(read_recording(self.path))
+        clip = self.keep(read_recording(self.path))
 
         def draw(panel: Panel) -> Values:
             return {"viewer": panel_update(panel, clip.url)}
@@ -139,7 +140,7 @@ class AnalysisJob:
         yield {**draw(empty), "score_facts": "", "bits": _no_file()}
         yield from self._score(draw)
 
-    def _keep(self, recording: MeasuredRecording) -> Clip:
+    def keep(self, recording: MeasuredRecording) -> Clip:
         """Return the clip of the recording in the history; store it at the first time."""
         name, rate = f"{recording.name}.wav", recording.sample_rate
         clips, path = self.page.clips, str(self.path)
@@ -153,7 +154,7 @@ class AnalysisJob:
         recording = read_recording(self.path, checkpoint.config.audio.sample_rate)
         parts: list[Tensor] = []
         with self.page.turns.request() as turn:
-            yield from _wait(turn)
+            yield from wait_for(turn)
             windows = score_windows(checkpoint, recording.waveform, conditions, window=SMALL_WINDOW)
             for part in windows:
                 parts.append(part)
@@ -189,7 +190,7 @@ def run_analysis(
         gr.Error: the recording cannot be analysed; the last update shows the same sentence.
     """
     jobs.replaced.add(previous_job)
-    yield from _until_stopped(jobs, job_number, AnalysisJob(page, jobs, **inputs).analyse())
+    yield from until_stopped(jobs, job_number, AnalysisJob(page, jobs, **inputs).analyse())
 
 
 def run_score(
@@ -197,15 +198,18 @@ def run_score(
 ) -> Iterator[Values]:
     """Score the shown recording again; the arguments are those of `run_analysis`."""
     jobs.replaced.add(previous_job)
-    yield from _until_stopped(jobs, job_number, AnalysisJob(page, jobs, **inputs).score_again())
+    yield from until_stopped(jobs, job_number, AnalysisJob(page, jobs, **inputs).score_again())
 
 
-def _until_stopped(
+def until_stopped(
     jobs: AnalysisJobs, job_number: int, steps: Iterator[Values]
 ) -> Iterator[Values]:
     """Yield the updates of a job, at least `UPDATE_SECONDS` apart, until it is stopped.
 
     Of two updates at once, the page may lose the first.
+
+    Raises:
+        gr.Error: an error that a user can cause; the last update shows the same sentence.
     """
     next_time = 0.0
     with closing(steps):  # type: ignore[type-var]
@@ -236,7 +240,9 @@ def clear_results() -> Values:
         "features": _no_file(),
         "score_facts": "",
         "bits": _no_file(),
-        "score": gr.update(interactive=False),
+        **dict.fromkeys(ENABLED, gr.update(interactive=False)),
+        "places": None,
+        "labels": "",
     }
 
 
@@ -270,7 +276,8 @@ def recording_panels(recording: MeasuredRecording) -> dict[str, Panel]:
     }
 
 
-def _wait(turn: Turn) -> Iterator[Values]:
+def wait_for(turn: Turn) -> Iterator[Values]:
+    """Yield the place of a job in the status until it has its turn."""
     for place, seconds in turn.wait():
         yield {"status": status_note(describe_place(place, seconds))}
 

@@ -19,7 +19,7 @@ from wavenet.effects.distortion import (
 )
 from wavenet.effects.rendering.effect_chain import EffectChain
 from wavenet.errors import ConditionError
-from wavenet.ui.effects.curve_plot import PlotAxis, curve_plot
+from wavenet.ui.curve_plot import PlotAxis, curve_plot
 from wavenet.ui.effects.effect_choices import choose_effect, knob_values
 from wavenet.ui.effects.render_job import make_chain_settings
 from wavenet.ui.page import Page

@@ -20,7 +20,7 @@ from wavenet.effects.pair_plots import plot_check
 from wavenet.effects.pair_report import PairCheck, PairReport, Verdict
 from wavenet.errors import ConditionError, WaveNetError
 from wavenet.sharing.local_models import check_model_name
-from wavenet.ui.effects.curve_plot import PlotAxis, curve_plot
+from wavenet.ui.curve_plot import PlotAxis, curve_plot
 from wavenet.ui.effects.effect_api import measure_uploads
 from wavenet.ui.effects.effect_run import (
     EffectRun,

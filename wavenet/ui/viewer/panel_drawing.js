@@ -95,6 +95,18 @@ window.panelDrawing = (() => {
     });
   }
 
+  // Shades the improbable places, [start, end] in seconds; each at least 2 px wide.
+  function shadeEvents(plot, events, [from, to], colour) {
+    const { left, top, width, height } = plot.bbox;
+    const x = (seconds) => left + (width * (seconds - from)) / (to - from);
+    plot.ctx.save();
+    [plot.ctx.fillStyle, plot.ctx.globalAlpha] = [colour, 0.35];
+    for (const [start, end] of events) {
+      plot.ctx.fillRect(x(start), top, Math.max(2 * devicePixelRatio, x(end) - x(start)), height);
+    }
+    plot.ctx.restore();
+  }
+
   // Draws what uPlot does not know, clipped to the area inside the axes.
   function drawContent(plot, panel, colours, state) {
     const { left, top, width, height } = plot.bbox;
@@ -104,6 +116,7 @@ window.panelDrawing = (() => {
     plot.ctx.clip();
     [plot.ctx.fillStyle, plot.ctx.strokeStyle] = [colours.lines[0], colours.lines[0]];
     plot.ctx.lineWidth = devicePixelRatio;
+    if (['waveform', 'line'].includes(panel.spec.kind)) shadeEvents(plot, state.events(), state.view(), colours.event);
     if (panel.spec.kind === 'heatmap') drawHeatmap(plot, panel, state.view());
     if (panel.spec.kind === 'waveform') drawWaveform(plot, panel, state.view(), state.audio());
     if (panel.spec.kind === 'intervals') drawIntervals(plot, panel, state.view(), colours);

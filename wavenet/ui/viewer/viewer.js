@@ -68,9 +68,9 @@ function listPanels() {
 
 function themeColours() {
   const style = getComputedStyle(viewer);
-  const [line, second, text, grid, background] = ['--line', '--line-2', '--text', '--grid', '--background']
+  const [line, second, text, grid, background, event] = ['--line', '--line-2', '--text', '--grid', '--background', '--event']
     .map((name) => style.getPropertyValue(name).trim());
-  return { lines: [line, second], text, grid, background };
+  return { lines: [line, second], text, grid, background, event };
 }
 
 function paint(panel) {
@@ -104,7 +104,7 @@ function build() {
   if (!drawnWidth) return; // the tab is hidden
   const colours = themeColours();
   const shown = clip.panels.filter(isShown);
-  const state = { view: () => view, audio: () => audio };
+  const state = { view: () => view, audio: () => audio, events: () => clip.events || [] };
   panels = shown.map((spec, n) => {
     spec.values ??= decodeValues(spec);
     const caption = spec.unit ? `${spec.title} (${spec.unit})` : spec.title;
@@ -313,6 +313,18 @@ function seek(seconds) {
   if (wasPlaying) play(position); else place();
 }
 
+// Plays an improbable place and what comes before it; the place stays or becomes visible.
+function playPlace(url, start, end, lead) {
+  if (clip?.url !== url) return;
+  pause();
+  [selection, position] = [null, Math.max(0, start - lead)];
+  const span = Math.max(view[1] - view[0], end - position);
+  if (position < view[0] || end > view[1]) setView(position - 0.1 * span, position + 0.9 * span);
+  play();
+  place();
+}
+element.clipViewer = { playPlace };
+
 // ---- Events ----
 
 function secondsAt(event) {
@@ -448,6 +460,10 @@ function receive() {
     viewer.dataset.state = clip ? 'old' : 'empty';
     find('.stale').textContent = message.dim;
     element.closest('.old')?.classList.remove('old'); // the texts around the pictures are new
+  } else if (message.events) {
+    if (clip?.url !== message.url) return;
+    clip.events = message.events;
+    redraw();
   } else if (message.update) {
     if (clip?.url !== message.url) return;
     clip.panels = clip.panels.map((spec) => (spec.title === message.update.title ? { ...message.update } : spec));

@@ -1,6 +1,6 @@
 """Curves with axes as SVG, in the colours of the page.
 
-Input: curves and ticks in units of the axes. Output: HTML. Called by `measure_events`.
+Input: curves and ticks in units of the axes. Output: HTML. Called by the tabs Effects and Compress.
 """
 
 import math
@@ -67,7 +67,7 @@ def curve_plot(
     y_ticks = [(place(x_axis.low, value)[1], text) for value, text in y_axis.ticks]
     sizes = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT}
     return render(
-        "effects/curve_plot.html",
+        "templates/curve_plot.html",
         title=title,
         x_label=x_axis.label,
         y_label=y_axis.label,
