@@ -14,6 +14,9 @@ import torch
 from wavenet import checkpoint
 from wavenet.checkpoint import AudioConfig, CheckpointConfig
 from wavenet.codec import MuLawCodec
+from wavenet.detection.calibration import make_calibration, write_calibration
+from wavenet.detection.tail_thresholds import TailThresholds
+from wavenet.detection.window_means import WINDOW_SECONDS
 from wavenet.model.conditions import Condition, LabelCondition, PositionCondition
 from wavenet.model.wavenet import WaveNetConfig
 from wavenet.ui import studio_app
@@ -72,16 +75,30 @@ def save_checkpoint(
     checkpoint.save(root / name, config, network)
 
 
+def save_calibration(folder: Path) -> None:
+    """Write a calibration of a checkpoint, under which many places are improbable."""
+    loaded = checkpoint.load(folder)
+    thresholds = TailThresholds(
+        rates=(100.0, 1.0),
+        thresholds=tuple((1.0 + 0.1 * n, 2.0 + 0.1 * n) for n in range(len(WINDOW_SECONDS))),
+        scales=(0.1,) * len(WINDOW_SECONDS),
+        hours=1.0,
+        recordings=2,
+    )
+    write_calibration(folder, make_calibration(loaded, thresholds))
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two checkpoints: digits at 8 kHz, one with another label at 16 kHz.
 
-    It also has a small comparison, and beside it a transformer and a state-space model; and an
+    Only digits has a calibration. It also has a small comparison, and beside it a transformer and a state-space model; and an
     effect with a knob.
     """
     folder = tmp_path_factory.mktemp("studio") / "checkpoints"
     digits = {"digit": tuple("0123456789"), "speaker": SPEAKERS}
     save_checkpoint(folder, "digits", RATE, digits)
+    save_calibration(folder / "digits")
     save_checkpoint(folder, "notes", 2 * RATE, {"instrument": ("flute", "horn")})
     save_effect(folder / "overdrive")
     write_comparison(folder / "compare")

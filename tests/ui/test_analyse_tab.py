@@ -19,6 +19,7 @@ from wavenet.likelihood.score import score
 from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui.analyse import analyse_events, recording_measures
 from wavenet.ui.analyse.analyse_events import (
+    ENABLED,
     AnalysisJobs,
     clear_results,
     code_histogram,
@@ -473,7 +474,7 @@ def test_new_recording_clears_earlier_results() -> None:
     assert cleared["viewer"].keys() == {"dim"}
     assert [cleared[name] for name in ("status", "facts", "histogram", "score_facts")] == [""] * 4
     assert not cleared["listen"]["visible"]
-    assert not any(cleared[name]["interactive"] for name in ("features", "bits", "score"))
+    assert not any(cleared[name]["interactive"] for name in ("features", "bits", *ENABLED))
 
 
 def test_file_names_of_uploads_are_safe_and_short(save_wav: Callable[..., str]) -> None:

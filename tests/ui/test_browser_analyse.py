@@ -155,3 +155,37 @@ def test_client_analyses_and_scores_only_uploads(url: str, tmp_path: Path) -> No
     assert answer["samples"] == RATE
     with pytest.raises(AppError, match="uploaded file"):
         client.predict({"path": str(path)}, api_name="/analyse")
+
+
+def test_an_improbable_place_is_played_with_the_keyboard(tab: Any, tmp_path: Path) -> None:
+    samples = 0.1 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    samples[6000:6040] = 0.9
+    soundfile.write(tmp_path / "click.wav", samples, RATE)
+    assert tab.is_disabled("#find-button")
+    tab.set_input_files("#recording input[type=file]", tmp_path / "click.wav")
+    tab.wait_for_selector("#recording a[download]", state="attached")
+    tab.click("#analyse")
+    wait_for_end(tab)
+    tab.click("#find-button:not([disabled])")
+    tab.wait_for_selector("#place-list [data-start]")
+    place = tab.locator("#place-list [data-start]").last
+    start = float(place.get_attribute("data-start"))
+    tab.evaluate("window.scheduled = []")
+    place.focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("window.scheduled.length === 1")
+    before = float(tab.get_attribute(VIEWER, "data-position"))
+    assert max(0, start - 0.3) <= before
+    tab.wait_for_selector(f"{VIEWER} [data-action=play] >> text=Pause")
+    tab.focus(VIEWER)
+    tab.keyboard.press(" ")
+    assert tab.inner_text(f"{VIEWER} [data-action=play]") == "Play"
+    tab.click("#which-button")
+    tab.wait_for_selector("#label-table tbody tr >> nth=4")
+    # A model without a calibration.
+    tab.click("#model input")
+    tab.click("[role=option]:has-text('notes')")
+    tab.wait_for_selector("#conditions >> text=Instrument")
+    tab.click("#find-button")
+    tab.wait_for_selector("#analysis-status [role=alert] >> text=notes has no surprise.json")
+    assert not tab.is_visible("#place-list [data-start]")

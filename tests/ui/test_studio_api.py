@@ -57,6 +57,9 @@ NAMES = [
     "score",
     "apply_effect",
     "check_effect_recordings",
+    "find_improbable_places",
+    "compress",
+    "decompress",
 ]
 HAS_MCP = importlib.util.find_spec("mcp") is not None
 needs_mcp = pytest.mark.skipif(not HAS_MCP, reason='mcp is not installed: pip install "mcp>=1.21"')
@@ -136,6 +139,9 @@ def test_only_the_named_functions_are_public(address: str) -> None:
             *("mix", "oversampling", "cabinet", "remove_offset"),
         ],
         "check_effect_recordings": ["dry", "wet"],
+        "find_improbable_places": ["recording", *model, "false_alarms_per_hour"],
+        "compress": ["recording"],
+        "decompress": ["compressed"],
     }
 
 

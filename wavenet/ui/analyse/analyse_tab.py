@@ -113,9 +113,11 @@ def _places() -> tuple[gr.Number, dict[str, Any]]:
     )
     shown: dict[str, Any] = {}
     with gr.Row():
-        for name, label in (("find", "Find improbable places"), ("which", "Which label?")):
+        for name, label, width in (
+            *(("find", "Find improbable places", 230), ("which", "Which label?", 120)),
+        ):
             shown[name] = gr.Button(
-                label, interactive=False, size="md", min_width=120, elem_id=f"{name}-button"
+                label, interactive=False, size="md", min_width=width, elem_id=f"{name}-button"
             )
     shown["places"] = scripted_html("analyse/place_list", "place-list")
     shown["labels"] = gr.HTML(elem_id="label-table")

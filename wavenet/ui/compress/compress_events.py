@@ -48,7 +48,7 @@ COMPRESSED_NAMES = (
     *("File", "Bytes before", "Bytes after", "Size", "Bits per sample", "Length", "Check"),
 )
 COMPRESS_PLACEHOLDER = status_note(
-    "The sizes of the compressed files appear here, and of a single file what each part of it needs."
+    "The sizes of the compressed files appear here, and of a single file the bits of its parts."
 )
 RESTORE_PLACEHOLDER = status_note("The restored files appear here.")
 RESTORED_NAMES = ("File", "Restored as", "Length", "Format", "Content")

@@ -26,7 +26,7 @@ def build_compress_tab(page: Page, tab_item: gr.Tab) -> None:
         page: what all tabs share.
         tab_item: the tab, whose first opening compiles the compressor.
     """
-    gr.HTML(render("compress/about_compress.html"), elem_classes="section")
+    gr.HTML(render("compress/about_compress.html"), elem_classes="step-title")
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             label = "Recordings: WAV, AIFF, FLAC, up to 20 MB each"
@@ -36,7 +36,7 @@ def build_compress_tab(page: Page, tab_item: gr.Tab) -> None:
             widgets |= _results("compress", "Download the compressed files", placeholder)
             widgets["picture"] = gr.HTML(elem_id="compress-picture")
     _wire(page, widgets, "compress", compress_events.run_compress, compress_events.clear_compressed)
-    gr.HTML(render("compress/about_restore.html"), elem_classes="section")
+    gr.HTML(render("compress/about_restore.html"), elem_classes="step-title")
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             widgets = _files("restore", "Compressed files (.wnc), up to 20 MB each", "Restore")
