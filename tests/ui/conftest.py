@@ -92,8 +92,8 @@ def save_calibration(folder: Path) -> None:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two checkpoints: digits at 8 kHz, one with another label at 16 kHz.
 
-    Only digits has a calibration. It also has a small comparison, and beside it a transformer and a state-space model; and an
-    effect with a knob.
+    Only digits has a calibration. The folder also has a small comparison, beside it a transformer
+    and a state-space model, and an effect with a knob.
     """
     folder = tmp_path_factory.mktemp("studio") / "checkpoints"
     digits = {"digit": tuple("0123456789"), "speaker": SPEAKERS}

@@ -187,5 +187,5 @@ def test_an_improbable_place_is_played_with_the_keyboard(tab: Any, tmp_path: Pat
     tab.click("[role=option]:has-text('notes')")
     tab.wait_for_selector("#conditions >> text=Instrument")
     tab.click("#find-button")
-    tab.wait_for_selector("#analysis-status [role=alert] >> text=notes has no surprise.json")
+    tab.wait_for_selector("#analysis-status [role=alert] >> text=has no surprise.json")
     assert not tab.is_visible("#place-list [data-start]")

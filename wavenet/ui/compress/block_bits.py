@@ -38,5 +38,5 @@ def plot_block_bits(path: Path) -> str:
 def time_ticks(seconds: float) -> list[tuple[float, str]]:
     """Return a few round times from 0 to a duration, with their text."""
     fitting = (step for step in _TICK_SECONDS if seconds / step <= _MAX_TICKS)
-    step = next(fitting, seconds)
+    step = min(seconds, next(fitting, seconds))
     return [(n * step, f"{n * step:g}") for n in range(int(seconds / step) + 1)]
