@@ -1,4 +1,4 @@
-// Lists improbable places; a press of one plays it in the viewer of the tab. `element`, `props` and
+// Lists improbable places; a press of one plays it in the viewer that shows the recording. `element`, `props` and
 // `watch` come from gr.HTML; place_events.py builds the message.
 const LEAD_SECONDS = 0.3; // that are played before a place
 
@@ -41,8 +41,9 @@ element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-start]');
   if (!button) return;
   for (const row of element.querySelectorAll('tr')) row.toggleAttribute('data-chosen', row.contains(button));
-  const viewer = document.getElementById('analysis-viewer').clipViewer;
-  viewer?.playPlace(props.value.url, Number(button.dataset.start), Number(button.dataset.end), LEAD_SECONDS);
+  const [start, end] = [Number(button.dataset.start), Number(button.dataset.end)];
+  const detail = { url: props.value.url, start, end, lead: LEAD_SECONDS };
+  window.dispatchEvent(new CustomEvent('studio-place', { detail }));
 });
 watch('value', receive);
 receive();

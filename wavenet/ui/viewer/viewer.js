@@ -314,8 +314,8 @@ function seek(seconds) {
 }
 
 // Plays an improbable place and what comes before it; the place stays or becomes visible.
-function playPlace(url, start, end, lead) {
-  if (clip?.url !== url) return;
+function playPlace({ url, start, end, lead }) {
+  if (clip?.url !== url || !viewer.offsetParent) return;
   pause();
   [selection, position] = [null, Math.max(0, start - lead)];
   const span = Math.max(view[1] - view[0], end - position);
@@ -323,7 +323,6 @@ function playPlace(url, start, end, lead) {
   play();
   place();
 }
-element.clipViewer = { playPlace };
 
 // ---- Events ----
 
@@ -535,6 +534,7 @@ window.addEventListener('pointercancel', (event) => { liftFinger(event); onCance
 area.addEventListener('dblclick', actions.fit);
 area.addEventListener('wheel', onWheel, { passive: false });
 document.addEventListener('keydown', onKey);
+window.addEventListener('studio-place', (event) => playPlace(event.detail));
 window.addEventListener('studio-play', (event) => { if (event.detail !== element) pause(); });
 new ResizeObserver(() => { if (clip && area.clientWidth !== drawnWidth) build(); }).observe(area);
 // Gradio switches between light and dark with a class of the body.
