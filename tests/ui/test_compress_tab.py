@@ -24,10 +24,8 @@ Values = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def _small_coder(monkeypatch: pytest.MonkeyPatch) -> None:
-    coder = DeltaCoder()
-    monkeypatch.setattr(
-        compressed_uploads, "load_block_coder", lambda sha=None: find_deltas(sha) if sha else coder
-    )
+    monkeypatch.setattr(compressed_uploads, "load_block_coder", find_deltas)
+    monkeypatch.setattr(compressed_uploads, "load_compressor", DeltaCoder)
     monkeypatch.setattr(compress_events, "prepare_compressor", lambda: None)
 
 

@@ -29,10 +29,8 @@ from .conftest import RATE, tone
 
 @pytest.fixture(autouse=True)
 def _small_coder(monkeypatch: pytest.MonkeyPatch) -> None:
-    coder = DeltaCoder()
-    monkeypatch.setattr(
-        compressed_uploads, "load_block_coder", lambda sha=None: find_deltas(sha) if sha else coder
-    )
+    monkeypatch.setattr(compressed_uploads, "load_block_coder", find_deltas)
+    monkeypatch.setattr(compressed_uploads, "load_compressor", DeltaCoder)
 
 
 @pytest.fixture
@@ -100,11 +98,21 @@ def test_one_long_file_is_refused_and_many_are_too_many(
     assert not list(out.iterdir())
 
 
+def test_joined_files_are_one_recording(save_wav: Callable[..., str], out: Path) -> None:
+    parts = [compressed(save_wav(tone(1), name=name), out) for name in ("a", "b")]
+    joined = out / "joined.wnc"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    (result,) = restore_uploads([str(joined)], out, ignore)
+    assert isinstance(result, DecodedFile)
+    assert soundfile.info(out / "joined.wav").frames == 2 * RATE
+    assert len(read_blocks(joined)[1]) == 2
+
+
 def write_hostile(path: Path, blocks: int, parts: int) -> str:
     """Write a file that declares one sample, and has many blocks or bytes around them."""
     header = CompressedHeader(
         format_version=1,
-        coder=CoderIdentity(name="deltas", sha256=SHA256, profile="exact-1"),
+        coder=CoderIdentity(name="deltas", sha256=SHA256[:32], profile="exact-1"),
         sample_rate=RATE,
         channels=1,
         bits=16,
@@ -119,7 +127,7 @@ def write_hostile(path: Path, blocks: int, parts: int) -> str:
             writer.write_container(bytes(1 << 20))
         for _ in range(blocks):
             writer.write_block(1 << 16, b"tiny", is_coded=True)
-        writer.finish(bytes(16), bytes(16))
+        writer.finish(bytes(16))
     return str(path)
 
 

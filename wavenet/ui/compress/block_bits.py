@@ -18,10 +18,10 @@ def plot_block_bits(path: Path) -> str:
     Raises:
         AudioError, CompressedFileError: the file cannot be read.
     """
-    reader, blocks = read_blocks(path)
+    header, blocks = read_blocks(path)
     if not blocks:
         return ""
-    rate, bits = reader.header.sample_rate, float(reader.header.bits)
+    rate, bits = header.sample_rate, float(header.bits)
     points, seconds = [], 0.0
     for block in blocks:
         height = 8 * len(block.data) / (block.form.samples * block.form.channels)

@@ -26,11 +26,18 @@ from wavenet.compression.compressed_file import (
     SUFFIX,
     CompressedReader,
     ContainerPart,
+    Record,
     StoredBlock,
 )
-from wavenet.compression.compressor_folder import load_block_coder
+from wavenet.compression.compressed_header import CompressedHeader
+from wavenet.compression.compressor_folder import (
+    compile_coder,
+    load_block_coder,
+    load_compressor,
+)
 from wavenet.compression.decode_files import EXPECTED, DecodedFile, decompress_files, restored_name
 from wavenet.compression.file_task import FailedFile, FileTask, describe_error
+from wavenet.compression.joined_files import read_joined_header
 from wavenet.compression.lane_kernels import LANES
 from wavenet.compression.pcm_source import open_pcm_source
 from wavenet.devices import available_cores
@@ -57,9 +64,7 @@ def prepare_compressor() -> None:
     Raises:
         CheckpointError: no compressor is installed.
     """
-    noise = np.random.default_rng(0).integers(-99, 99, (1, 64), np.int32)
-    coder, block = load_block_coder(), Block(noise, 16)
-    coder.decode(coder.encode([block]), [block.form])
+    compile_coder(load_compressor())
 
 
 def compress_uploads(paths: Sequence[str], folder: Path, note: Note) -> list[Compressed]:
@@ -85,17 +90,19 @@ def restore_uploads(paths: Sequence[str], folder: Path, note: Note) -> list[Rest
     return _run(_Plan.make(paths, _plan_restoring), folder, note, _restore)
 
 
-def read_blocks(path: Path) -> tuple[CompressedReader, list[StoredBlock]]:
-    """Return the reader and the blocks of a compressed file, without decoding them.
+def read_blocks(path: Path) -> tuple[CompressedHeader, list[StoredBlock]]:
+    """Return the header and the blocks of a compressed file, without decoding them.
+
+    The blocks are those of all parts, if several compressed files were joined.
 
     Raises:
         AudioError, CompressedFileError: it cannot be read, is damaged, or is too long.
     """
-    name = path.name
+    name, blocks = path.name, []
+    values = container_bytes = 0
     with open_regular_file(path, EXPECTED) as handle:
-        reader, blocks = CompressedReader(handle, name), []
-        values = container_bytes = 0
-        for record in reader.records():
+        header, _ = read_joined_header(handle, name)
+        for record in _records(CompressedReader(handle, name)):
             if isinstance(record, StoredBlock):
                 blocks.append(record)
                 values += record.form.samples * record.form.channels
@@ -108,7 +115,14 @@ def read_blocks(path: Path) -> tuple[CompressedReader, list[StoredBlock]]:
                     f"{name} has more than {MAX_CONTAINER_BYTES // 10**6} MB around its samples; "
                     "restore it with `wavenet decompress`"
                 )
-        return reader, blocks
+    return header, blocks
+
+
+def _records(reader: CompressedReader | None) -> Iterator[Record]:
+    """Yield the records of all parts of a file."""
+    while reader is not None:
+        yield from reader.records()
+        reader = reader.next_part()
 
 
 @dataclass(frozen=True)
@@ -157,9 +171,9 @@ def _plan_compression(path: Path) -> _PlannedFile:
 
 
 def _plan_restoring(path: Path) -> _PlannedFile:
-    reader, blocks = read_blocks(path)
+    header, blocks = read_blocks(path)
     values = sum(block.form.samples * block.form.channels for block in blocks)
-    return _PlannedFile(path, values, restored_name(reader.header, path.stem))
+    return _PlannedFile(path, values, restored_name(header, path.stem))
 
 
 def _run(
@@ -183,7 +197,7 @@ def _run(
 
 def _compress(tasks: list[FileTask], coder: "_NotingCoder") -> list[Compressed]:
     coder.passes = 2  # the second one verifies
-    coder.use(load_block_coder())
+    coder.use(load_compressor())
     return compress_files(tasks, coder, CompressionSettings(BLOCK_SECONDS))
 
 
