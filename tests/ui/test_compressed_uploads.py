@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_utils.errors import AudioError
 from tests.compression.audio_files import SHA256, DeltaCoder, find_deltas
 from wavenet.compression.compress_files import CompressedFile
 from wavenet.compression.compressed_file import CompressedWriter
@@ -189,3 +190,15 @@ def test_ticks_are_few_and_within_the_axis(seconds: float) -> None:
     ticks = [value for value, _ in time_ticks(seconds)]
     assert ticks[0] == 0 and ticks[-1] <= seconds
     assert 2 <= len(ticks) <= 8
+
+
+def test_an_error_has_the_name_of_the_upload_not_its_path(
+    save_wav: Callable[..., str], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_unreadable(path: Path, name: str) -> None:
+        raise AudioError(f"{path} cannot be read")
+
+    monkeypatch.setattr(compressed_uploads, "open_pcm_source", open_unreadable)
+    (failed,) = compress_uploads([save_wav(tone())], out, ignore)
+    assert isinstance(failed, FailedFile)
+    assert failed.error == "tone.wav cannot be read"
