@@ -20,6 +20,7 @@ from wavenet.model.conditions import FramesCondition, MelCondition
 from wavenet.ui.analyse import analyse_events, recording_measures
 from wavenet.ui.analyse.analyse_events import (
     ENABLED,
+    LISTS,
     AnalysisJobs,
     clear_results,
     code_histogram,
@@ -447,8 +448,12 @@ def test_updates_are_paced(studio: Page, save_wav: Callable[..., str]) -> None:
 
 
 def test_last_update_repeats_all_results(studio: Page, save_wav: Callable[..., str]) -> None:
-    *_, last = run(studio, save_wav(tone(0.1)))
-    assert set(last) >= set(clear_results()) | {"original", "quantised", "history"}
+    updates = list(run(studio, save_wav(tone(0.1))))
+    last = updates[-1]
+    assert set(last) >= set(clear_results()) - set(LISTS) | {"original", "quantised", "history"}
+    enabling = next(u for u in updates if u.get("find", {}).get("interactive"))
+    assert [enabling[name] for name in LISTS] == [None, ""]
+    assert not set(LISTS) & set(last)
     assert not any(is_empty(panel) for panel in last["viewer"]["panels"])
 
 

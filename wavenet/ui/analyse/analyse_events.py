@@ -47,6 +47,7 @@ from wavenet.ui.viewer.panels import (
 
 EXAMPLE_RATE = 16_000
 ENABLED = ("score", "find", "which")  # buttons that need an analysed recording
+LISTS = ("places", "labels")  # what the last two of them show
 Values = dict[str, Any]
 
 
@@ -117,7 +118,9 @@ class AnalysisJob:
                     "features": _save_arrays(folder, recording, "features", features),
                     **dict.fromkeys(ENABLED, gr.update(interactive=True)),
                 }
-                yield {**shown, "status": status_note("The surprise follows.")}
+                # not in the last update, because places may be searched while the score is computed
+                cleared = {name: clear_results()[name] for name in LISTS}
+                yield {**shown, **cleared, "status": status_note("The surprise follows.")}
 
             def draw(panel: Panel) -> Values:
                 drawn = viewer_message((panels | {"surprise": panel}).values(), clip)
