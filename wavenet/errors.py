@@ -14,6 +14,7 @@ WaveNetError
 ├── FolderError          an output folder cannot be created or used
 │   └── FolderInUse      another process is writing into it
 ├── CompressedFileError  a compressed file is damaged, unknown, or cannot be read or written
+│   └── CompressorMissingError  the compressor that wrote it is not installed
 ├── EffectFileError      a file of an effect cannot be used
 ├── HubError             the Hugging Face Hub cannot be reached, or rejects a request
 └── TrainingError        a training cannot start, resume or continue
@@ -101,6 +102,10 @@ class FolderInUse(FolderError):
 
 class CompressedFileError(WaveNetError):
     """A compressed recording (.wnc) is damaged, unknown, or cannot be read or written."""
+
+
+class CompressorMissingError(CompressedFileError):
+    """The compressor that wrote a compressed recording is not installed."""
 
 
 class EffectFileError(WaveNetError):

@@ -163,6 +163,19 @@ def test_damaged_blocks_become_silence(
     assert len(result.sentences()) == len(blocks)
 
 
+def test_without_its_compressor_a_file_is_not_recovered_as_silence(
+    tmp_path: Path, packed: bytes
+) -> None:
+    def find_nothing(sha256: str) -> None:
+        raise CompressedFileError(f"{sha256} is not installed")
+
+    source, target = tmp_path / "source.wnc", tmp_path / "a.wav"
+    source.write_bytes(packed)
+    (result,) = decompress_files([file_task(source, target)], find_nothing, recover=True)
+    assert isinstance(result, FailedFile)
+    assert not target.exists()
+
+
 def test_a_whole_file_is_recovered_as_it_is(tmp_path: Path, packed: bytes) -> None:
     result = restore(packed, tmp_path / "a.wav", recover=True)
     assert isinstance(result, DecodedFile)

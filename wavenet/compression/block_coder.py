@@ -178,7 +178,12 @@ class NetworkBlockCoder:
             done = [run(group) for group in groups]
         else:
             with ThreadPoolExecutor(min(self._threads, len(groups))) as pool:
-                done = list(pool.map(run, groups))
+                try:
+                    done = list(pool.map(run, groups))
+                except BaseException:
+                    # Ctrl-C does not wait for groups that have not begun
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
         for group, found in zip(groups, done, strict=True):
             results.update(zip(group, found, strict=True))
         return [results[index] for index in range(len(items))]

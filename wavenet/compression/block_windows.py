@@ -21,7 +21,7 @@ from wavenet.compression.blocks import Block, BlockCoder, BlockForm
 from wavenet.compression.compressed_file import StoredBlock
 from wavenet.compression.compressed_header import CoderIdentity
 from wavenet.compression.pcm_samples import SampleFormat, pack_samples, unpack_samples
-from wavenet.errors import CompressedFileError, WaveNetError
+from wavenet.errors import CompressedFileError, CompressorMissingError, WaveNetError
 
 WINDOW_STREAMS = 64
 # of all blocks of a window: 64 MB as int32
@@ -238,7 +238,7 @@ def _decode_group(
                 "installed; use the program that wrote the file"
             )
     except CompressedFileError as error:
-        return [CompressedFileError(f"{block.name}: {error}") for block in group]
+        return [CompressorMissingError(f"{block.name}: {error}") for block in group]
     try:
         arrays = coder.decode([_payload(block) for block in group], [b.form for b in group])
         return [_check_samples(block, array) for block, array in zip(group, arrays, strict=True)]

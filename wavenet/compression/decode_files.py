@@ -43,7 +43,7 @@ from wavenet.compression.file_task import FailedFile, FileTask, describe_error
 from wavenet.compression.joined_files import CheckedPart, check_same_form, read_joined_header
 from wavenet.compression.pending_output import PendingOutput
 from wavenet.compression.recover_blocks import RecoveredRecords
-from wavenet.errors import CompressedFileError
+from wavenet.errors import CompressedFileError, CompressorMissingError
 from wavenet.progress import NoProgress, Progress
 
 # original: the same file, or WAV if only the samples are stored
@@ -297,7 +297,8 @@ class DecodeJob(FileJob[BlockToDecode, Decoded]):
     def accept(self, item: BlockToDecode, result: Decoded) -> None:
         """Write a block; a damaged one is silence if damage is accepted."""
         if isinstance(result, CompressedFileError):
-            if not self._recover:
+            # without its compressor a whole file would become silence
+            if not self._recover or isinstance(result, CompressorMissingError):
                 raise result
             self.damaged.append(DamagedPart(item.index, self.samples, item.form.samples))
             result = np.zeros((item.form.channels, item.form.samples), np.int32)
