@@ -100,6 +100,9 @@ def test_a_model_is_calibrated_and_used(run_command, calibrated, clicks, tmp_pat
     held_out = (*again, "--held-out", tmp_path / "loud.wav", "--overwrite")
     assert run_command(*held_out)[0] == 0
     after = (folder / CALIBRATION).read_bytes()
+    unreadable = (*again, "--held-out", tmp_path / "missing.wav", "--overwrite")
+    assert run_command(*unreadable)[0] == 1
+    assert (folder / CALIBRATION).read_bytes() == after
     one, other = (json.loads(text)["windows"] for text in (before, after))
     assert all(b["thresholds"][0] > a["thresholds"][0] for a, b in zip(one, other, strict=True))
 

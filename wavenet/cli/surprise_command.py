@@ -192,7 +192,7 @@ def calibrate_on(
     Args:
         folder: of the clean recordings; held_out: of further ones, None for none.
     Raises:
-        DataError: there is too little clean sound.
+        DataError: there is too little clean sound, or no held-out recording can be read.
         CheckpointError: the file cannot be written.
     """
     from audio_utils.errors import AudioError
@@ -204,12 +204,16 @@ def calibrate_on(
     with ProgressBar("recordings", len(paths) + len(others), reader.quiet) as progress_bar:
 
         def waveforms(files: list[Path]) -> "Iterator[Tensor]":
+            failed = 0
             for path in files:
                 try:
                     yield reader.read(path)
                 except AudioError as error:
+                    failed += 1
                     progress_bar.message(f"skipped: {error}")
                 progress_bar.advance(1)
+            if failed and failed == len(files):
+                raise DataError(f"none of {failed} recordings can be read; name other recordings")
 
         found = calibrate(reader.loaded, waveforms(paths), reader.conditions, waveforms(others))
     path = write_calibration(reader.loaded.folder, found, overwrite)
