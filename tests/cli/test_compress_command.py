@@ -255,3 +255,15 @@ def test_stdin_is_compressed_into_a_file(folder, run_command, monkeypatch):
     assert (folder / "packed.wav").read_bytes() == WAV
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert_refused(run_command("verify", "-"), "stdin", code=1)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_an_output_does_not_replace_an_input(folder, run_command, is_link):
+    target = folder / "in/a.wav"
+    if is_link:
+        target = folder / "link.wnc"
+        target.symlink_to(folder / "in/a.wav")
+    code, _, err = run_command("compress", "in/a.wav", "--out", target, "--overwrite")
+    assert code == 2
+    assert "another --out" in err
+    assert (folder / "in/a.wav").read_bytes() == WAV

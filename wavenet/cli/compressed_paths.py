@@ -98,7 +98,7 @@ def plan_tasks(
         name: returns the name of the target of a source, without folders.
         overwrite: whether existing files may be replaced.
     Raises:
-        ConfigError: a target exists or cannot be written, or two have one name.
+        ConfigError: a target exists, cannot be written or is a source, or two have one name.
     """
     from wavenet.compression.file_task import FileTask
 
@@ -112,10 +112,20 @@ def plan_tasks(
         return [FileTask(_source(inputs[0]), sys.stdout.buffer, inputs[0].label, STDOUT)]
     targets = _name_targets(inputs, out, name)
     check_outputs(targets, overwrite)
+    _check_sources_kept(inputs, targets)
     return [
         FileTask(_source(file), target, file.label, str(target))
         for file, target in zip(inputs, targets, strict=True)
     ]
+
+
+def _check_sources_kept(inputs: Sequence[InputFile], targets: Sequence[Path]) -> None:
+    """Raise ConfigError if a target is one of the sources, also through a link."""
+    sources = {os.path.realpath(file.path): file.label for file in inputs if file.path != PIPE}
+    for target in targets:
+        label = sources.get(os.path.realpath(target))
+        if label is not None:
+            raise ConfigError(f"{target} would replace the input {label}; choose another --out")
 
 
 def check_tasks(inputs: Sequence[InputFile]) -> "list[FileTask]":
