@@ -217,7 +217,7 @@ class _NotingCoder:
         self._values, self._done, self._note = values, 0, note
 
     def use(self, coder: BlockCoder) -> None:
-        """Let a coder do the work."""
+        """Compute with a coder."""
         self._coder = coder
         self.name, self.sha256, self.profile = coder.name, coder.sha256, coder.profile
 
